@@ -1,0 +1,73 @@
+package lighterman
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// Call is one request to a model, in OpenAI JSON whatever the provider. Key is
+// stable over takeovers and retries, so that a provider or a log can tell a
+// repeat from a new call.
+type Call struct {
+	Kind    string          // chat, prompt or embed
+	Model   string          // model or pool
+	Body    json.RawMessage // chat-completions, completions or embeddings body
+	Key     string          // TRACE/step
+	ID      TraceID
+	Tenant  string
+	Thread  string
+	Run     string
+	Agent   string
+	Attempt int           // 1 for the first try of the operation
+	Timeout time.Duration // of the call; zero: the provider's default
+	Stream  func(Frame)   // receives tokens as they come; nil: not wanted
+}
+
+// Answer is what a model said. Body is a chat.completion, text_completion or
+// embedding list, as OpenAI writes it.
+type Answer struct {
+	Body  json.RawMessage
+	Usage Usage
+	Model string // the member that answered
+}
+
+// FrameType says what a frame of a token stream carries.
+type FrameType string
+
+// The frame types.
+const (
+	FrameToken      FrameType = "token"
+	FrameReasoning  FrameType = "reasoning"
+	FrameToolCall   FrameType = "tool_call"
+	FrameToolResult FrameType = "tool_result"
+	FrameProgress   FrameType = "progress"
+	FrameReset      FrameType = "reset"
+	FrameUsage      FrameType = "usage"
+	FrameFinal      FrameType = "final"
+)
+
+// Frame is one piece of an operation's token stream. Epoch and Seq order it;
+// whoever makes a frame sets Type and Data only.
+type Frame struct {
+	Epoch Epoch
+	Seq   uint64
+	Type  FrameType
+	Data  string
+}
+
+// Tool is a function that a model may call, described as OpenAI's tools are.
+type Tool struct {
+	Name        string
+	Description string
+	Parameters  json.RawMessage // JSON Schema of the arguments; empty: any object
+}
+
+// ToolCall is a model's wish to have a tool called. ID is the model's; Key is
+// stable over takeovers, the idempotency key of the call's outside effects.
+type ToolCall struct {
+	ID        string
+	Name      string
+	Arguments json.RawMessage
+	Key       string
+	Trace     TraceID
+}

@@ -1,0 +1,79 @@
+package lighterman
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Epoch is the fencing number of a claim: max(previous + 1, server ms), so it
+// grows with every claim and stays under 2^53.
+type Epoch int64
+
+// Claim is one worker's right to run one operation, and all that is needed to
+// run it. It holds while its lease is renewed; Fence carries what every write
+// must show. A Handler gets it by value; the pointers are shared.
+type Claim struct {
+	ID           TraceID
+	Request      Request
+	Attempts     int       // failed tries before this one
+	Crashes      int       // claims that ended without an answer since the last checkpoint
+	CrashesTotal int       // in all
+	SchemaWaits  int       // times it waited for a newer worker
+	Created      time.Time // server time
+	ClaimedAt    time.Time // server time
+	Checkpoint   Fields    // as stored; empty on a first claim
+	Fence        *Fence
+	Draining     <-chan struct{} // closed when the worker wants it back at the next stage's end; may be nil
+	Followed     *atomic.Bool    // somebody reads its frames; may be nil
+}
+
+// Fields are a stored checkpoint's hash fields.
+type Fields map[string]string
+
+// Step is one field of a checkpoint on its way to Redis.
+type Step struct {
+	Name string
+	Data []byte
+}
+
+// Fence is what a claim's writes show: owner, epoch and token, the entry they
+// hold, and a sequence number that lets a lost reply be asked for again. It
+// also remembers the state that the last acknowledged write left. Writes of
+// one claim go one after the other; Write sees to that.
+type Fence struct {
+	Owner string
+	Epoch Epoch
+	Token string
+	Entry string // STREAM/ID, as in the trace
+
+	mu    sync.Mutex
+	seq   uint64
+	state State
+}
+
+// NewFence starts a claim's fence in a state, with sequence 0.
+func NewFence(owner string, epoch Epoch, token, entry string, state State) *Fence {
+	return &Fence{Owner: owner, Epoch: epoch, Token: token, Entry: entry, state: state}
+}
+
+// State is the state that the last acknowledged write left.
+func (f *Fence) State() State {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.state
+}
+
+// Write runs one write with the next sequence number and the current state,
+// and remembers the state it returns when it succeeded. The number is spent
+// even on an error, because the write may have happened; gaps are allowed.
+func (f *Fence) Write(write func(seq uint64, from State) (State, error)) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.seq++
+	state, err := write(f.seq, f.state)
+	if err == nil {
+		f.state = state
+	}
+	return err
+}

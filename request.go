@@ -1,0 +1,137 @@
+package lighterman
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Bounds and defaults of a request.
+const (
+	DefaultQueue = "default"
+	DefaultKind  = "chat"
+	MaxRequest   = 4 << 20 // bytes of body and meta together
+	MaxMeta      = 64      // entries of Meta
+	maxLabel     = 256     // bytes of tenant, thread, run, agent, model, key
+	maxURL       = 2048    // bytes of a webhook's address
+)
+
+// Request asks for one operation. The zero value of every field but Body means
+// its default.
+type Request struct {
+	ID      string          `json:"id,omitempty"`      // own name (ValidName); empty: a ULID is minted
+	Key     string          `json:"key,omitempty"`     // idempotency key, unique per (tenant, thread)
+	Kind    string          `json:"kind,omitempty"`    // which handler runs it; DefaultKind
+	Model   string          `json:"model,omitempty"`   // model or pool; wins over a model named in Body
+	Queue   string          `json:"queue,omitempty"`   // DefaultQueue
+	Tenant  string          `json:"tenant,omitempty"`  // who pays; scopes keys and threads
+	Thread  string          `json:"thread,omitempty"`  // a conversation: one partition, one sticky member
+	Run     string          `json:"run,omitempty"`     // one run of an agent
+	Agent   string          `json:"agent,omitempty"`   // whose calls home to one member
+	Reply   string          `json:"reply,omitempty"`   // names the producer's reply stream
+	Webhook string          `json:"webhook,omitempty"` // told when it ends
+	Body    json.RawMessage `json:"body,omitempty"`    // OpenAI JSON, kept byte for byte
+
+	Meta      map[string]string `json:"meta,omitempty"`       // the user's own, handed to the handler
+	NotBefore time.Time         `json:"not_before,omitzero"`  // earliest start; zero: now
+	Deadline  time.Time         `json:"deadline,omitzero"`    // expires then; zero: never
+	Timeout   time.Duration     `json:"timeout_ns,omitempty"` // of each attempt; zero: 10 minutes
+}
+
+// Normalize fills the defaults of Queue and Kind.
+func (r *Request) Normalize() {
+	if r.Queue == "" {
+		r.Queue = DefaultQueue
+	}
+	if r.Kind == "" {
+		r.Kind = DefaultKind
+	}
+}
+
+// Validate reports everything that is wrong with a request, joined: names that
+// cannot be part of a key, labels and body over their bounds, a body that is
+// not JSON. It does not know kinds, models or queues.
+func (r *Request) Validate() error {
+	var errs []error
+	check := func(field string, err error) {
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", field, err))
+		}
+	}
+	for _, f := range []struct{ field, value string }{{"id", r.ID}, {"kind", r.Kind}, {"queue", r.Queue}, {"reply", r.Reply}} {
+		if f.value != "" {
+			check(f.field, ValidName(f.value))
+		}
+	}
+	if strings.HasSuffix(r.ID, ".hook") {
+		check("id", errors.New(`names that end in ".hook" belong to webhook deliveries`))
+	}
+	for _, f := range []struct {
+		field, value string
+		bound        int
+	}{{"key", r.Key, maxLabel}, {"model", r.Model, maxLabel}, {"tenant", r.Tenant, maxLabel}, {"thread", r.Thread, maxLabel}, {"run", r.Run, maxLabel}, {"agent", r.Agent, maxLabel}, {"webhook", r.Webhook, maxURL}} {
+		check(f.field, validLabel(f.value, f.bound))
+	}
+	check("body", r.validBody())
+	check("meta", r.validMeta())
+	if r.Timeout < 0 {
+		check("timeout", fmt.Errorf("%s is negative", r.Timeout))
+	}
+	return errors.Join(errs...)
+}
+
+func (r *Request) validBody() error {
+	switch {
+	case len(r.Body) == 0:
+		return errors.New("empty; want OpenAI JSON")
+	case r.size() > MaxRequest:
+		return fmt.Errorf("request of %d bytes is over the bound of %d", r.size(), MaxRequest)
+	case !json.Valid(r.Body):
+		return errors.New("not JSON: " + jsonProblem(r.Body))
+	}
+	return nil
+}
+
+func (r *Request) validMeta() error {
+	if len(r.Meta) > MaxMeta {
+		return fmt.Errorf("%d entries, at most %d", len(r.Meta), MaxMeta)
+	}
+	for k := range r.Meta {
+		if err := ValidName(k); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *Request) size() int {
+	n := len(r.Body)
+	for k, v := range r.Meta {
+		n += len(k) + len(v)
+	}
+	return n
+}
+
+func validLabel(s string, bound int) error {
+	if len(s) > bound {
+		return fmt.Errorf("%d bytes, at most %d", len(s), bound)
+	}
+	if i := strings.IndexFunc(s, func(c rune) bool { return c < ' ' || c == 0x7f }); i >= 0 {
+		return fmt.Errorf("control character at byte %d", i)
+	}
+	return nil
+}
+
+// jsonProblem says where a body stops being JSON, without quoting it: bodies
+// are prompts, and prompts stay out of error texts.
+func jsonProblem(b []byte) string {
+	var v any
+	err := json.Unmarshal(b, &v)
+	var syntax *json.SyntaxError
+	if errors.As(err, &syntax) {
+		return fmt.Sprintf("byte %d: %s", syntax.Offset, strings.TrimPrefix(syntax.Error(), "json: "))
+	}
+	return "malformed"
+}

@@ -1,0 +1,44 @@
+package lighterman
+
+import "time"
+
+// Trace is the recorded state of one operation, as people and producers read
+// it. It is a copy; changing it changes nothing.
+type Trace struct {
+	ID              TraceID           `json:"id"`
+	State           State             `json:"state"`
+	Outcome         Outcome           `json:"outcome,omitempty"`
+	Reason          string            `json:"reason,omitempty"`
+	Queue           string            `json:"queue"`
+	Kind            string            `json:"kind"`
+	Model           string            `json:"model,omitempty"`
+	Tenant          string            `json:"tenant,omitempty"`
+	Thread          string            `json:"thread,omitempty"`
+	Run             string            `json:"run,omitempty"`
+	Agent           string            `json:"agent,omitempty"`
+	Owner           string            `json:"owner,omitempty"` // while claimed
+	Epoch           Epoch             `json:"epoch,omitempty"`
+	Attempts        int               `json:"attempts"`
+	Crashes         int               `json:"crashes"`
+	CrashesTotal    int               `json:"crashes_total"`
+	SchemaWaits     int               `json:"schema_waits,omitempty"`
+	CancelRequested bool              `json:"cancel_requested,omitempty"`
+	Created         time.Time         `json:"created"`
+	NotBefore       time.Time         `json:"not_before,omitzero"`
+	Deadline        time.Time         `json:"deadline,omitzero"`
+	Beat            time.Time         `json:"beat,omitzero"` // last renewal of the lease
+	Ended           time.Time         `json:"ended,omitzero"`
+	History         []Hop             `json:"history"`
+	Meta            map[string]string `json:"meta,omitempty"`
+}
+
+// Hop is one recorded write of the lifecycle: the states it passed through,
+// the last of which it left the operation in.
+type Hop struct {
+	Path   []State       `json:"path"`
+	At     time.Time     `json:"at"`                // server time
+	Took   time.Duration `json:"took_ns,omitempty"` // what the worker measured for the stage it left
+	Worker string        `json:"worker,omitempty"`  // of a claim
+	Epoch  Epoch         `json:"epoch,omitempty"`   // of a claim
+	Reason string        `json:"reason,omitempty"`  // of a putback, a retry, an ending
+}
