@@ -16,6 +16,7 @@ type Epoch int64
 type Claim struct {
 	ID           TraceID
 	Request      Request
+	KeyHash      string    // of its idempotency key; empty without one
 	Attempts     int       // failed tries before this one
 	Crashes      int       // claims that ended without an answer since the last checkpoint
 	CrashesTotal int       // in all

@@ -1,0 +1,134 @@
+-- adopt makes a foreign producer's entry an operation: its trace names this very
+-- entry, so that the claim or putback that follows treats it as any other, and a
+-- worker that dies in between leaves what the next one adopts again under the
+-- same ID. What cannot be one goes to the dead-letter stream with its raw fields
+-- in the same step. The body is kept as it came; it is validated after the
+-- claim, so that one which kills its worker counts as a crash.
+--
+-- KEYS
+--   1 stream     that holds the entries
+--   2 stats      the partition's counts
+--   3 dead       the dead-letter stream
+--   4 deadlines  operations with a deadline
+--   per operation, k +
+--   1 trace
+--   2 request
+--   3 checkpoint
+--   4 result
+--   5 out
+--   6 unique     of its idempotency key; the trace's key again when it has none
+-- ARGV
+--   1 n          operations, 1 to 100
+--   2 group      the consumer group
+--   3 consumer   the caller, whose pending list holds the entries
+--   4 short      the stream's name in a trace's entry: stream:QUEUE
+--   per operation, a +
+--   1 width      slots of this operation, this one included
+--   2 entry      the stream ID
+--   3 id         derived from the entry, the same for every worker
+--   4 verdict    empty, or why it is malformed
+--   5 queue
+--   6 deadline   unix ms; 0 none
+--   7 body
+--   8 hash       of the request
+--   9 keyed      1 when unique is its idempotency key's
+--   10 fields    first of the flat list of further trace fields, to the end
+-- RETURNS
+--   per operation: OK; DUPLICATE, acknowledged; DEAD, dead-lettered; GONE, the
+--   entry is no more; SKIP, pending with another consumer
+-- ERRORS
+--   per operation: OOM, WRONGTYPE, NOPERM, ERROR; nothing of it was written
+--#include states clock history counts each ack entry create
+local stream = KEYS[1]
+local stats = KEYS[2]
+local dead = KEYS[3]
+local deadlines = KEYS[4]
+local n = ARGV[1]
+local group = ARGV[2]
+local consumer = ARGV[3]
+local short = ARGV[4]
+local now = clock()
+
+-- raw(entry): the entry's fields, each cut so that all stay under 64 KiB.
+local function raw(entry)
+  local fields, left = {}, 65536
+  for _, v in ipairs(entry[2]) do
+    v = string.sub(v, 1, math.max(left, 0))
+    left = left - #v
+    fields[#fields + 1] = v
+  end
+  return fields
+end
+
+local function bury(id, entry, reason)
+  redis.call('XADD', dead, 'MAXLEN', '~', 100000, '*', 't', id, 'reason', reason, 'state', '', 'worker', '',
+    'queue', string.match(short, ':(.*)$') or '', 'kind', '', 'error', reason, 'raw', cjson.encode(raw(entry)))
+  count('failed', 1)
+  ack(stream, entry[1])
+  return 'DEAD'
+end
+
+local function one(k, a)
+  local keys = {
+    trace = KEYS[k + 1],
+    request = KEYS[k + 2],
+    checkpoint = KEYS[k + 3],
+    result = KEYS[k + 4],
+    out = KEYS[k + 5],
+    unique = KEYS[k + 6],
+  }
+  local width = tonumber(ARGV[a + 1])
+  local entry_name = ARGV[a + 2]
+  local id = ARGV[a + 3]
+  local verdict = ARGV[a + 4]
+  local queue = ARGV[a + 5]
+  local deadline = ARGV[a + 6]
+  local body = ARGV[a + 7]
+  local hash = ARGV[a + 8]
+  local keyed = ARGV[a + 9] == '1'
+
+  local entry = redis.call('XRANGE', stream, entry_name, entry_name)[1]
+  if not entry then
+    ack(stream, entry_name)
+    return 'GONE'
+  end
+  if not is_pending(stream, group, consumer, entry_name) then
+    return 'SKIP'
+  end
+  if verdict ~= '' then
+    return bury(id, entry, verdict)
+  end
+  local here = short .. '/' .. entry_name
+  local t = redis.call('HMGET', keys.trace, 'entry', 'request_hash', 'created')
+  if t[1] == here then
+    return 'OK'
+  end
+  local first = keyed and redis.call('GET', keys.unique)
+  if t[3] or first then
+    local held_hash = t[3] and (t[2] or '') or string.match(first, ' (%S*)$')
+    if held_hash ~= hash then
+      return bury(id, entry, 'conflict')
+    end
+    ack(stream, entry_name)
+    return 'DUPLICATE'
+  end
+
+  local hf, hv, hn = hop(0, 'RQ', now, now, 0, '')
+  local fields = { 'state', 'QUEUED', 'created', int(now), 'size', #body, 'hn', hn, hf, hv, 'entry', here,
+    'request_hash', hash, unpack(ARGV, a + 10, a + width) }
+  if deadline ~= '0' then
+    fields[#fields + 1] = 'deadline'
+    fields[#fields + 1] = deadline
+  end
+  create(keys, { id = id, body = body, hash = hash, fields = fields, unique = keyed })
+  if deadline ~= '0' then
+    redis.call('ZADD', deadlines, deadline, id)
+  end
+  moved(queue, '', 'Q')
+  return 'OK'
+end
+
+local answers = each(n, 4, 6, 4, 0, one)
+write_acks(group)
+write_counts(stats)
+return answers

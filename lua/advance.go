@@ -1,0 +1,92 @@
+package lua
+
+import (
+	"context"
+	"time"
+
+	lm "github.com/lighterman/lighterman"
+)
+
+// Advance is one step of a claim's progress.
+type Advance struct {
+	Path  []lm.State // legal hops from the claim's state; empty: a checkpoint alone
+	Steps []lm.Step  // checkpoint fields; a first one named "!reset" drops what was stored
+	Took  time.Duration
+	Start bool // starts a claim that the crash limit held back
+}
+
+type advanceIn struct {
+	id    lm.TraceID
+	fence *lm.Fence
+	seq   uint64
+	from  lm.State
+	step  Advance
+}
+
+// Advance records a path and a checkpoint of a claim in one step; cancel is true
+// when a cancel is requested. Errors: ErrFenced, ErrNotFound, ErrIllegal (each:
+// nothing was written), or one of Redis after patience or ctx is over (then it
+// may have been written; a later write still goes through). Where Redis is out
+// of memory the hops are recorded without the checkpoint and IsOutOfMemory
+// holds for the error. Callers of one claim take turns.
+func (s *Store) Advance(ctx context.Context, claim lm.Claim, step Advance) (cancel bool, err error) {
+	err = claim.Fence.Write(func(seq uint64, from lm.State) (lm.State, error) {
+		cancel, err = s.advance(ctx, advanceIn{id: claim.ID, fence: claim.Fence, seq: seq, from: from, step: step})
+		return last(step.Path, from), err
+	})
+	if IsOutOfMemory(err) && len(step.Steps) > 0 && len(step.Path) > 0 {
+		full := err
+		step.Steps = nil
+		if _, err := s.Advance(ctx, claim, step); err != nil {
+			return false, err
+		}
+		return cancel, full
+	}
+	return cancel, err
+}
+
+func (s *Store) advance(ctx context.Context, in advanceIn) (cancel bool, err error) {
+	err = again(ctx, s.opts.Patience, func() error {
+		answer, err := s.advances.do(ctx, in.id.Partition(), in)
+		if err == nil {
+			err = refusal(answer)
+		}
+		cancel = answer == "CANCEL"
+		return err
+	})
+	return cancel, err
+}
+
+func (s *Store) sendAdvances(ctx context.Context, _ int, in []advanceIn) ([]string, error) {
+	c := call{script: advanceScript, keys: make([]string, 0, 2*len(in)), args: append(make([]any, 0, 1+12*len(in)), len(in))}
+	for _, a := range in {
+		c.keys = append(c.keys, s.keys.trace(a.id), s.keys.checkpoint(a.id))
+		c.args = append(c.args, 9+2*len(a.step.Steps), a.fence.Owner, int64(a.fence.Epoch), a.fence.Token, a.seq,
+			string(a.from.Letter()), letters(a.step.Path), a.step.Took.Microseconds(), flag(a.step.Start))
+		for _, st := range a.step.Steps {
+			c.args = append(c.args, st.Name, st.Data)
+		}
+	}
+	return s.answers(ctx, c, len(in))
+}
+
+// answers runs a batch whose operations each answer with a word.
+func (s *Store) answers(ctx context.Context, c call, n int) ([]string, error) {
+	v, err := s.run(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	items, err := list(v, n)
+	if err != nil {
+		return nil, err
+	}
+	return texts(items), nil
+}
+
+// last is the state that a path ends in.
+func last(path []lm.State, from lm.State) lm.State {
+	if len(path) == 0 {
+		return from
+	}
+	return path[len(path)-1]
+}

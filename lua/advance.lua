@@ -1,0 +1,96 @@
+-- advance records how far a claim has got: a path of states (empty for a
+-- checkpoint alone) and the checkpoint fields that belong to it, both or
+-- neither. A written checkpoint sets the crash count back, because the operation
+-- makes progress. Without steps it begins with a write that Redis never refuses.
+--
+-- KEYS
+--   per operation, k +
+--   1 trace
+--   2 checkpoint
+-- ARGV
+--   1 n          operations, 1 to 100
+--   per operation, a +
+--   1 width      slots of this operation, this one included
+--   2 owner
+--   3 epoch
+--   4 token
+--   5 seq
+--   6 from       the state letter the caller believes in
+--   7 path       state letters
+--   8 took       the worker's measure of the stage it leaves, us
+--   9 start      1 starts a claim that crash_limit held back
+--   10 steps     first of the flat list of checkpoint fields, to the end; a first field !reset drops what was stored
+-- RETURNS
+--   per operation: OK; CANCEL, written and a cancel is requested; FENCED; NOTFOUND;
+--   ILLEGAL STATE, with the state the trace is in
+-- ERRORS
+--   per operation: OOM, WRONGTYPE, NOPERM, ERROR; nothing of it was written
+--#include states walk clock history each fence
+local n = ARGV[1]
+local now = clock()
+
+local function one(k, a)
+  local trace = KEYS[k + 1]
+  local checkpoint = KEYS[k + 2]
+  local width = tonumber(ARGV[a + 1])
+  local owner = ARGV[a + 2]
+  local epoch = ARGV[a + 3]
+  local token = ARGV[a + 4]
+  local seq = ARGV[a + 5]
+  local from = ARGV[a + 6]
+  local path = ARGV[a + 7]
+  local took = ARGV[a + 8]
+  local start = ARGV[a + 9] == '1'
+  local steps = { unpack(ARGV, a + 10, a + width) }
+
+  local t = redis.call('HMGET', trace, 'owner', 'epoch', 'token', 'seq', 'state', 'created', 'hn', 'cancel_requested', 'checkpoint_size')
+  local verdict = guard(t, owner, epoch, token, seq)
+  local done = t[8] and 'CANCEL' or 'OK'
+  if verdict then
+    return verdict == 'REPLAY' and done or verdict
+  end
+  local state = LETTERS[t[5]]
+  local last = walk(state, path)
+  if state ~= from or not last then
+    return 'ILLEGAL ' .. t[5]
+  end
+
+  local fields = { 'seq', seq }
+  local function set(field, value)
+    fields[#fields + 1] = field
+    fields[#fields + 1] = value
+  end
+  if path ~= '' then
+    local hf, hv, hn = hop(t[7], path, now, t[6], took, '')
+    set('state', NAMES[last])
+    set('hn', hn)
+    set(hf, hv)
+  end
+  if start then
+    set('started', '1')
+  end
+  if #steps == 0 then
+    redis.call('HDEL', trace, '-')
+  else
+    local size = tonumber(t[9]) or 0
+    if steps[1] == '!reset' then
+      redis.call('HSET', checkpoint, 'checkpoint_ts', int(now))
+      redis.call('UNLINK', checkpoint)
+      size = 0
+      table.remove(steps, 1)
+      table.remove(steps, 1)
+    end
+    for i = 1, #steps do
+      size = size + #steps[i]
+    end
+    if #steps > 0 then
+      redis.call('HSET', checkpoint, 'checkpoint_ts', int(now), unpack(steps))
+    end
+    set('checkpoint_size', size)
+    set('crashes', '0')
+  end
+  redis.call('HSET', trace, unpack(fields))
+  return done
+end
+
+return each(n, 0, 2, 1, 0, one)

@@ -1,0 +1,132 @@
+-- enqueue accepts operations: each gets its trace, its request and its entry in
+-- one step, so that an operation is either wholly there or not at all, and a
+-- repeat (a lost reply, the same idempotency key) finds what the first made. It
+-- refuses at the door what exceeds a queue's limit. One with a future start
+-- rests in RECEIVED in the delayed set and gets its entry from promote.
+--
+-- KEYS
+--   1 stats      the partition's counts
+--   2 delayed    operations that wait for a time
+--   3 deadlines  operations with a deadline
+--   per operation, k +
+--   1 trace
+--   2 request
+--   3 checkpoint
+--   4 result
+--   5 out
+--   6 unique     of its idempotency key; the trace's key again when it has none
+--   7 stream     of its queue
+-- ARGV
+--   1 n          operations, 1 to 100
+--   2 limit      operations of a queue that may wait in this partition, and as many that may wait for a time
+--   per operation, a +
+--   1 width      slots of this operation, this one included
+--   2 id
+--   3 queue
+--   4 path       state letters from RECEIVED: R, RQ, RPQ
+--   5 due        unix ms of its start; 0 now
+--   6 deadline   unix ms; 0 none
+--   7 body       the request
+--   8 hash       of the request; empty when its ID is minted and it has no key
+--   9 keyed      1 when unique is its idempotency key's
+--   10 fields    first of the flat list of further trace fields, to the end
+-- RETURNS
+--   per operation: OK; EXISTING ID; CONFLICT ID; QUEUEFULL; ILLEGAL
+-- ERRORS
+--   per operation: OOM, WRONGTYPE, NOPERM, ERROR; nothing of it was written
+--#include states walk clock history counts each create
+local stats = KEYS[1]
+local delayed = KEYS[2]
+local deadlines = KEYS[3]
+local n = ARGV[1]
+local limit = tonumber(ARGV[2])
+local now = clock()
+local room = {}
+
+-- has_room(field): whether the count (and what this call adds) is under the limit.
+local function has_room(field)
+  if not room[field] then
+    room[field] = limit - (tonumber(redis.call('HGET', stats, field)) or 0)
+  end
+  if room[field] <= 0 then
+    return false
+  end
+  room[field] = room[field] - 1
+  return true
+end
+
+local function one(k, a)
+  local keys = {
+    trace = KEYS[k + 1],
+    request = KEYS[k + 2],
+    checkpoint = KEYS[k + 3],
+    result = KEYS[k + 4],
+    out = KEYS[k + 5],
+    unique = KEYS[k + 6],
+  }
+  local stream = KEYS[k + 7]
+  local width = tonumber(ARGV[a + 1])
+  local id = ARGV[a + 2]
+  local queue = ARGV[a + 3]
+  local path = ARGV[a + 4]
+  local due = tonumber(ARGV[a + 5])
+  local deadline = ARGV[a + 6]
+  local body = ARGV[a + 7]
+  local hash = ARGV[a + 8]
+  local keyed = ARGV[a + 9] == '1'
+
+  local last = walk('R', string.sub(path, 2))
+  if string.sub(path, 1, 1) ~= 'R' or not last then
+    return 'ILLEGAL'
+  end
+  if keyed then
+    local first = redis.call('GET', keys.unique)
+    if first then
+      local held, held_hash = string.match(first, '^(%S+) (%S*)$')
+      return (held_hash == hash and 'EXISTING ' or 'CONFLICT ') .. held
+    end
+  end
+  local there = redis.call('HGET', keys.trace, 'request_hash')
+  if there or redis.call('EXISTS', keys.trace) == 1 then
+    return ((there or '') == hash and 'EXISTING ' or 'CONFLICT ') .. id
+  end
+  local waits = due > now
+  if waits then
+    last, path = 'R', 'R'
+  end
+  if not has_room((waits and 'delayed:' or 'waiting:') .. queue) then
+    return 'QUEUEFULL'
+  end
+
+  local hf, hv, hn = hop(0, path, now, now, 0, '')
+  local fields = { 'state', NAMES[last], 'created', int(now), 'size', #body, 'hn', hn, hf, hv, unpack(ARGV, a + 10, a + width) }
+  local function add(field, value)
+    fields[#fields + 1] = field
+    fields[#fields + 1] = value
+  end
+  if hash ~= '' then
+    add('request_hash', hash)
+  end
+  if waits then
+    add('not_before', int(due))
+  end
+  if deadline ~= '0' then
+    add('deadline', deadline)
+  end
+  create(keys, { id = id, body = body, hash = hash, fields = fields, unique = keyed })
+  if waits then
+    redis.call('ZADD', delayed, int(due), id)
+  else
+    local entry = redis.call('XADD', stream, '*', 't', id)
+    redis.call('HSET', keys.trace, 'entry', 'stream:' .. queue .. '/' .. entry)
+  end
+  if deadline ~= '0' then
+    redis.call('ZADD', deadlines, deadline, id)
+  end
+  moved(queue, '', last)
+  return 'OK'
+end
+
+local answers = each(n, 3, 7, 2, 0, one)
+write_counts(stats)
+return answers

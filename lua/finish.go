@@ -1,0 +1,68 @@
+package lua
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	lm "github.com/lighterman/lighterman"
+)
+
+// Ending is how a claim ends.
+type Ending struct {
+	Path   []lm.State // from the claim's state to COMPLETED
+	Result lm.Result  // Outcome, Body, Usage, Err
+	Took   time.Duration
+	Tried  bool // a handler ran: an attempt more
+}
+
+type finishIn struct {
+	id     lm.TraceID
+	fence  *lm.Fence
+	seq    uint64
+	end    Ending
+	unique string
+	reply  string
+}
+
+// Finish records a claim's end with its result and acknowledges its entry in one
+// step. Errors: ErrFenced, ErrNotFound, ErrIllegal (nothing was written), or one
+// of Redis after patience or ctx is over: then it may have ended, and a takeover
+// finds out.
+func (s *Store) Finish(ctx context.Context, claim lm.Claim, end Ending) error {
+	return claim.Fence.Write(func(seq uint64, _ lm.State) (lm.State, error) {
+		in := finishIn{id: claim.ID, fence: claim.Fence, seq: seq, end: end, unique: claim.KeyHash, reply: claim.Request.Reply}
+		return lm.Completed, again(ctx, s.opts.Patience, func() error {
+			answer, err := s.finishes.do(ctx, claim.ID.Partition(), in)
+			if err != nil {
+				return err
+			}
+			return refusal(answer)
+		})
+	})
+}
+
+func (s *Store) sendFinishes(ctx context.Context, p int, in []finishIn) ([]string, error) {
+	c := call{
+		script: finishScript,
+		keys:   append(make([]string, 0, 4+8*len(in)), s.keys.stats(p), s.keys.done(p), s.keys.dead(p), s.keys.deadlines(p)),
+		args:   append(make([]any, 0, 4+13*len(in)), len(in), Group, s.opts.Retention.Milliseconds(), s.opts.DeadRetention.Milliseconds()),
+	}
+	for _, f := range in {
+		st, _, _ := streamOf(p, f.fence.Entry)
+		c.keys = append(s.keys.operation(c.keys, f.id, f.unique, f.reply), s.keys.stream(st))
+		r := f.end.Result
+		reason, failure := "", []byte(nil)
+		if r.Err != nil {
+			reason = string(r.Err.Kind)
+			failure, _ = json.Marshal(r.Err)
+		}
+		usage := []byte(nil)
+		if r.Usage != (lm.Usage{}) {
+			usage, _ = json.Marshal(r.Usage)
+		}
+		c.args = append(c.args, string(f.id), f.fence.Owner, int64(f.fence.Epoch), f.fence.Token, f.seq, letters(f.end.Path),
+			f.end.Took.Microseconds(), string(r.Outcome), reason, []byte(r.Body), usage, failure, flag(f.end.Tried))
+	}
+	return s.answers(ctx, c, len(in))
+}

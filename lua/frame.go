@@ -1,0 +1,30 @@
+package lua
+
+import (
+	"context"
+
+	lm "github.com/lighterman/lighterman"
+)
+
+// framesKept bounds an operation's token stream, about.
+const framesKept = 10_000
+
+// Frames appends frames to a claim's token stream; their Seq must grow within
+// the claim. ErrFenced, ErrNotFound: nothing was written. A lost reply may be
+// repeated.
+func (s *Store) Frames(ctx context.Context, claim lm.Claim, frames []lm.Frame) error {
+	f := claim.Fence
+	c := call{
+		script: frameScript,
+		keys:   []string{s.keys.trace(claim.ID), s.keys.out(claim.ID)},
+		args:   append(make([]any, 0, 5+3*len(frames)), f.Owner, int64(f.Epoch), f.Token, framesKept, len(frames)),
+	}
+	for _, fr := range frames {
+		c.args = append(c.args, fr.Seq, string(fr.Type), fr.Data)
+	}
+	v, err := s.run(ctx, c)
+	if err != nil {
+		return err
+	}
+	return refusal(text(v))
+}

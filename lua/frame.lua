@@ -1,0 +1,52 @@
+-- frame appends to an operation's token stream for those who follow it. Fenced by
+-- owner, epoch and token like every write; frames carry their own sequence, so
+-- that they never wait for a state write. A sequence number that is not higher
+-- than the last one of this epoch was written before and is skipped.
+--
+-- KEYS
+--   1 trace
+--   2 out
+-- ARGV
+--   1 owner
+--   2 epoch
+--   3 token
+--   4 keep       frames the stream may hold, about
+--   5 n          frames
+--   per frame, a +
+--   1 seq
+--   2 kind       a frame type
+--   3 data
+-- RETURNS
+--   OK, FENCED or NOTFOUND
+-- ERRORS
+--   OOM, raised: nothing was written
+--#include clock
+local trace = KEYS[1]
+local out = KEYS[2]
+local owner = ARGV[1]
+local epoch = ARGV[2]
+local token = ARGV[3]
+local keep = ARGV[4]
+local n = tonumber(ARGV[5])
+
+local t = redis.call('HMGET', trace, 'owner', 'epoch', 'token', 'frame')
+if not t[2] then
+  return 'NOTFOUND'
+end
+if t[1] ~= owner or t[2] ~= epoch or t[3] ~= token then
+  return 'FENCED'
+end
+local held_epoch, last = string.match(t[4] or '', '^(%d+) (%d+)$')
+last = held_epoch == epoch and tonumber(last) or 0
+for i = 1, n do
+  local a = 5 + (i - 1) * 3
+  local seq = ARGV[a + 1]
+  local kind = ARGV[a + 2]
+  local data = ARGV[a + 3]
+  if tonumber(seq) > last then
+    redis.call('XADD', out, 'MAXLEN', '~', keep, '*', 'epoch', epoch, 'seq', seq, 'type', kind, 'data', data)
+    last = tonumber(seq)
+  end
+end
+redis.call('HSET', trace, 'frame', epoch .. ' ' .. int(last), 'followed', '1')
+return 'OK'

@@ -1,0 +1,149 @@
+package lua
+
+import (
+	"context"
+	"time"
+
+	lm "github.com/lighterman/lighterman"
+)
+
+// Returned is what putback said of an operation.
+type Returned string
+
+// What putback can answer; the rest are errors.
+const (
+	PutBack      Returned = "OK"    // in the resume stream
+	PutBackEnded Returned = "ENDED" // over the crash limit, or it was delivered already
+	PutBackStale Returned = "STALE" // the trace does not name this entry; it was removed
+	PutBackLost  Returned = "LOST"  // its trace is gone; dead-lettered trace_lost
+	PutBackLive  Returned = "LIVE"  // its owner's lease runs
+	PutBackSkip  Returned = "SKIP"  // it changed meanwhile, or is not pending with the caller
+)
+
+// Taken is an entry that the caller took over, with the trace as it read it.
+type Taken struct {
+	Entry  Entry
+	Record Record // State None when there is no trace
+}
+
+type putBackIn struct {
+	id     lm.TraceID
+	entry  string
+	cause  string
+	claim  *lm.Fence // of a claim's own putback
+	seq    uint64
+	record Record
+}
+
+// Release gives a claim's operation back to the fleet by its own fence; nothing
+// is counted. cause is a code word for the history (drain, contact). Errors as
+// Finish.
+func (s *Store) Release(ctx context.Context, claim lm.Claim, cause string) error {
+	record := Record{Unique: claim.KeyHash, Reply: claim.Request.Reply}
+	record.Queue = claim.Request.Queue
+	return claim.Fence.Write(func(seq uint64, _ lm.State) (lm.State, error) {
+		in := putBackIn{id: claim.ID, entry: claim.Fence.Entry, cause: cause, claim: claim.Fence, seq: seq, record: record}
+		return lm.Reclaimed, again(ctx, s.opts.Patience, func() error {
+			answer, err := s.releases.do(ctx, claim.ID.Partition(), in)
+			if err != nil {
+				return err
+			}
+			return refusal(answer)
+		})
+	})
+}
+
+// Takeover puts entries back that are pending with consumer and whose traces
+// were read: of a dead owner, or read and not claimed. leased refuses where the
+// owner's lease still runs. At most 100, of one partition. The answers come in
+// order.
+func (s *Store) Takeover(ctx context.Context, consumer, cause string, leased bool, taken []Taken) ([]Returned, error) {
+	in := make([]putBackIn, len(taken))
+	for i, t := range taken {
+		in[i] = putBackIn{id: s.idOf(t.Entry), entry: t.Entry.Names(), cause: cause, record: t.Record}
+		if t.Record.State == lm.None {
+			in[i].record.Queue = t.Entry.Stream.Queue
+		}
+	}
+	var answers []string
+	err := again(ctx, s.opts.Patience, func() (err error) {
+		answers, err = s.sendPutBacks(ctx, taken[0].Entry.Stream.Partition, consumer, leased, in)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	returned := make([]Returned, len(answers))
+	for i, a := range answers {
+		returned[i] = Returned(a)
+	}
+	return returned, nil
+}
+
+func (s *Store) sendReleases(ctx context.Context, p int, in []putBackIn) ([]string, error) {
+	return s.sendPutBacks(ctx, p, in[0].claim.Owner, false, in)
+}
+
+func (s *Store) sendPutBacks(ctx context.Context, p int, consumer string, leased bool, in []putBackIn) ([]string, error) {
+	c := call{
+		script: putbackScript,
+		keys:   append(make([]string, 0, 4+9*len(in)), s.keys.stats(p), s.keys.done(p), s.keys.dead(p), s.keys.deadlines(p)),
+		args: append(make([]any, 0, 8+9*len(in)), len(in), Group, consumer, s.opts.Retention.Milliseconds(), s.opts.DeadRetention.Milliseconds(),
+			s.opts.CrashLimit, s.opts.CrashBound, flag(leased)),
+	}
+	for _, b := range in {
+		st, _, _ := streamOf(p, b.entry)
+		c.keys = append(s.keys.operation(c.keys, b.id, b.record.Unique, b.record.Reply),
+			s.keys.stream(st), s.keys.stream(Stream{Partition: p, Queue: b.record.Queue, Resume: true}))
+		if b.claim != nil {
+			c.args = append(c.args, string(b.id), b.entry, 1, b.claim.Owner, int64(b.claim.Epoch), b.claim.Token, b.seq, "", b.cause)
+			continue
+		}
+		epoch := any("")
+		if b.record.Epoch > 0 {
+			epoch = int64(b.record.Epoch)
+		}
+		c.args = append(c.args, string(b.id), b.entry, 0, b.record.Owner, epoch, "", "", string(b.record.State.Letter()), b.cause)
+	}
+	return s.answers(ctx, c, len(in))
+}
+
+// Idle takes over the entries of a stream that have been idle for a time, from
+// an ID on, and reads their traces: one page of at most 100 and the ID to go on
+// from, empty at the end. The entries are then pending with consumer and must be
+// put back.
+func (s *Store) Idle(ctx context.Context, consumer string, st Stream, minIdle time.Duration, from string) (taken []Taken, next string, err error) {
+	v, err := s.rdb.Do(ctx, "xautoclaim", s.keys.stream(st), Group, consumer, minIdle.Milliseconds(), from, "count", maxBatch).Result()
+	if err != nil {
+		return nil, "", err
+	}
+	reply, err := list(v, -1)
+	if err != nil || len(reply) < 2 {
+		return nil, "", err
+	}
+	if next = text(reply[0]); next == "0-0" {
+		next = ""
+	}
+	entries := appendEntries(nil, st, reply[1])
+	taken, err = s.withRecords(ctx, entries)
+	return taken, next, err
+}
+
+func (s *Store) withRecords(ctx context.Context, entries []Entry) ([]Taken, error) {
+	if len(entries) == 0 {
+		return nil, nil
+	}
+	ids := make([]lm.TraceID, len(entries))
+	for i, e := range entries {
+		ids[i] = s.idOf(e)
+	}
+	records, err := s.Records(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	taken := make([]Taken, len(entries))
+	for i := range entries {
+		taken[i] = Taken{Entry: entries[i], Record: records[i]}
+	}
+	return taken, nil
+}

@@ -1,0 +1,139 @@
+package lua
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	lm "github.com/lighterman/lighterman"
+	"github.com/redis/go-redis/v9"
+)
+
+// Entry is what a stream delivered. An own entry has exactly one field, t, the
+// trace ID; any other is a foreign producer's.
+type Entry struct {
+	Stream Stream
+	ID     string
+	Fields []string // names and values, flat, as they came
+}
+
+// Own reports the trace ID of an own entry. One whose t is no trace ID of this
+// partition is a foreign one, and malformed.
+func (e Entry) Own() (lm.TraceID, bool) {
+	if len(e.Fields) != 2 || e.Fields[0] != "t" {
+		return "", false
+	}
+	id, err := lm.ParseTraceID(e.Fields[1])
+	return id, err == nil && id.Partition() == e.Stream.Partition
+}
+
+// Names is the entry as a trace names it, STREAM/ID.
+func (e Entry) Names() string { return e.Stream.short() + "/" + e.ID }
+
+// Share is how many entries of a stream the first pass of Read may take.
+type Share struct {
+	Stream Stream
+	Count  int
+}
+
+// Read takes up to room entries of one partition without blocking: first each
+// stream's share in the given order, then whatever is left in the same order.
+// An error for which IsNoGroup holds means that EnsureGroups is due.
+func (s *Store) Read(ctx context.Context, consumer string, shares []Share, room int) ([]Entry, error) {
+	c := call{script: readScript, keys: make([]string, len(shares)), args: append(make([]any, 0, 4+len(shares)), len(shares), Group, consumer, room)}
+	for i, sh := range shares {
+		c.keys[i] = s.keys.stream(sh.Stream)
+		c.args = append(c.args, sh.Count)
+	}
+	v, err := s.run(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	got, err := list(v, -1)
+	if err != nil {
+		return nil, err
+	}
+	var entries []Entry
+	for _, g := range got {
+		pair, err := list(g, 2)
+		if err != nil {
+			return nil, err
+		}
+		entries = appendEntries(entries, shares[number(pair[0])-1].Stream, pair[1])
+	}
+	return entries, nil
+}
+
+// Block waits up to a time for entries of any of the streams, which are of one
+// partition, and takes at most count of each. Nothing in time is no error. The
+// wait cannot be cancelled without losing what Redis delivers meanwhile, so it
+// is short and ctx is not passed on.
+func (s *Store) Block(consumer string, streams []Stream, count int, wait time.Duration) ([]Entry, error) {
+	args := []any{"xreadgroup", "group", Group, consumer, "count", count, "block", max(1, wait.Milliseconds()), "streams"}
+	byKey := make(map[string]Stream, len(streams))
+	for _, st := range streams {
+		key := s.keys.stream(st)
+		byKey[key] = st
+		args = append(args, key)
+	}
+	for range streams {
+		args = append(args, ">")
+	}
+	cmd := redis.NewCmd(context.Background(), args...)
+	cmd.SetFirstKeyPos(9) // the first stream; the blocking client's read timeout is longer than any wait
+	err := s.blocking.Process(context.Background(), cmd)
+	if errors.Is(err, redis.Nil) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read streams: %w", err)
+	}
+	got, err := list(cmd.Val(), -1)
+	if err != nil {
+		return nil, err
+	}
+	var entries []Entry
+	for _, g := range got {
+		pair, err := list(g, 2)
+		if err != nil {
+			return nil, err
+		}
+		entries = appendEntries(entries, byKey[text(pair[0])], pair[1])
+	}
+	return entries, nil
+}
+
+func appendEntries(to []Entry, st Stream, v any) []Entry {
+	items, _ := v.([]any)
+	for _, item := range items {
+		pair, _ := item.([]any)
+		if len(pair) == 2 {
+			to = append(to, Entry{Stream: st, ID: text(pair[0]), Fields: texts(pair[1])})
+		}
+	}
+	return to
+}
+
+// IsNoGroup reports that a stream or its consumer group is gone.
+func IsNoGroup(err error) bool { return err != nil && strings.Contains(err.Error(), "NOGROUP") }
+
+// EnsureGroups creates streams with their consumer group where they are missing,
+// from the stream's beginning: what is there and done is refused by its trace.
+// Idempotent.
+func (s *Store) EnsureGroups(ctx context.Context, streams []Stream) error {
+	pipe := s.rdb.Pipeline()
+	cmds := make([]*redis.StatusCmd, len(streams))
+	for i, st := range streams {
+		cmds[i] = pipe.XGroupCreateMkStream(ctx, s.keys.stream(st), Group, "0")
+	}
+	_, _ = pipe.Exec(ctx) // each command has its own error
+	var errs []error
+	for i, cmd := range cmds {
+		if err := cmd.Err(); err != nil && !strings.HasPrefix(err.Error(), "BUSYGROUP") {
+			errs = append(errs, fmt.Errorf("create consumer group of %s: %w", s.keys.stream(streams[i]), err))
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,50 @@
+-- read takes entries for the free slots of a worker without blocking: the resume
+-- streams first, then the queues by their shares, then what is left over in
+-- order. It is one script because XREADGROUP's COUNT is per stream: three
+-- commands would bring three times what there is room for.
+--
+-- KEYS
+--   k +
+--   1 stream     resume streams first, then queues, in the order of preference
+-- ARGV
+--   1 n          streams
+--   2 group      the consumer group
+--   3 consumer   the caller
+--   4 room       entries wanted in all
+--   per stream, a +
+--   1 share      entries of the first pass; the second takes what room is left
+-- RETURNS
+--   a list of {stream number, entries} as XREADGROUP lists them
+-- ERRORS
+--   NOGROUP, raised: some stream has no group
+--#include
+local n = tonumber(ARGV[1])
+local group = ARGV[2]
+local consumer = ARGV[3]
+local room = tonumber(ARGV[4])
+local got, empty = {}, {}
+
+local function take(i, most)
+  if most <= 0 or empty[i] then
+    return
+  end
+  local k = i - 1
+  local stream = KEYS[k + 1]
+  local reply = redis.call('XREADGROUP', 'GROUP', group, consumer, 'COUNT', most, 'STREAMS', stream, '>')
+  local entries = reply and reply[1] and reply[1][2] or {}
+  empty[i] = #entries < most
+  if #entries > 0 then
+    room = room - #entries
+    got[#got + 1] = { i, entries }
+  end
+end
+
+for i = 1, n do
+  local a = 4 + i - 1
+  local share = tonumber(ARGV[a + 1])
+  take(i, math.min(share, room))
+end
+for i = 1, n do
+  take(i, room)
+end
+return got

@@ -1,0 +1,237 @@
+package lua
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	lm "github.com/lighterman/lighterman"
+	"github.com/redis/go-redis/v9"
+)
+
+// metaPrefix marks the user's own fields in a trace, so that none of them can
+// name a field of ours.
+const metaPrefix = "x_"
+
+// Record is a trace with the fields that only the protocol needs.
+type Record struct {
+	lm.Trace
+	Entry   string // STREAM/ID of its entry; empty while it has none
+	Token   string
+	Unique  string
+	Reply   string
+	Webhook string
+	Started bool
+	Timeout time.Duration
+
+	hops    map[int]string
+	lastHop int
+}
+
+// readRecord reads a trace's fields and values; ok is false when there is none.
+// history also reads the recorded hops.
+func readRecord(id lm.TraceID, fields []any, history bool) (r Record, ok bool) {
+	r.ID = id
+	for i := 0; i+1 < len(fields); i += 2 {
+		r.set(text(fields[i]), text(fields[i+1]), history)
+	}
+	if history {
+		r.History = r.readHistory()
+	}
+	return r, r.State != lm.None
+}
+
+func (r *Record) set(field, value string, history bool) {
+	n := func() int { i, _ := strconv.Atoi(value); return i }
+	ms := func() time.Time { i, _ := strconv.ParseInt(value, 10, 64); return atMS(i) }
+	switch field {
+	case "state":
+		r.State, _ = lm.ParseState(value)
+	case "outcome":
+		r.Outcome = lm.Outcome(value)
+	case "reason":
+		r.Reason = value
+	case "queue":
+		r.Queue = value
+	case "kind":
+		r.Kind = value
+	case "model":
+		r.Model = value
+	case "tenant":
+		r.Tenant = value
+	case "thread":
+		r.Thread = value
+	case "run":
+		r.Run = value
+	case "agent":
+		r.Agent = value
+	case "owner":
+		r.Owner = value
+	case "epoch":
+		e, _ := strconv.ParseInt(value, 10, 64)
+		r.Epoch = lm.Epoch(e)
+	case "token":
+		r.Token = value
+	case "entry":
+		r.Entry = value
+	case "unique":
+		r.Unique = value
+	case "reply":
+		r.Reply = value
+	case "webhook":
+		r.Webhook = value
+	case "started":
+		r.Started = value == "1"
+	case "attempts":
+		r.Attempts = n()
+	case "crashes":
+		r.Crashes = n()
+	case "crashes_total":
+		r.CrashesTotal = n()
+	case "schema_waits":
+		r.SchemaWaits = n()
+	case "cancel_requested":
+		r.CancelRequested = true
+	case "created":
+		r.Created = ms()
+	case "not_before":
+		r.NotBefore = ms()
+	case "deadline":
+		r.Deadline = ms()
+	case "beat":
+		r.Beat = ms()
+	case "ended":
+		r.Ended = ms()
+	case "timeout":
+		r.Timeout = time.Duration(n()) * time.Millisecond
+	case "hn":
+		r.lastHop = n()
+	default:
+		r.setOther(field, value, history)
+	}
+}
+
+func (r *Record) setOther(field, value string, history bool) {
+	if name, ok := strings.CutPrefix(field, metaPrefix); ok {
+		if r.Meta == nil {
+			r.Meta = make(map[string]string)
+		}
+		r.Meta[name] = value
+		return
+	}
+	if !history || field[0] != 'h' {
+		return
+	}
+	if i, err := strconv.Atoi(field[1:]); err == nil {
+		if r.hops == nil {
+			r.hops = make(map[int]string)
+		}
+		r.hops[i] = value
+	}
+}
+
+// hopsKept is the size of the ring that include/history.lua writes.
+const hopsKept = 64
+
+func (r *Record) readHistory() []lm.Hop {
+	var history []lm.Hop
+	for n := max(1, r.lastHop-hopsKept+1); n <= r.lastHop; n++ {
+		if value, ok := r.hops[n%hopsKept]; ok {
+			history = append(history, readHop(value, r.Created))
+		}
+	}
+	return history
+}
+
+// readHop reads "PATH MS TOOK [EXTRA]": ms since the trace was created, took in
+// us, extra the epoch and owner of a claim, else a reason.
+func readHop(value string, created time.Time) lm.Hop {
+	path, rest, _ := strings.Cut(value, " ")
+	ms, rest, _ := strings.Cut(rest, " ")
+	took, extra, _ := strings.Cut(rest, " ")
+	var h lm.Hop
+	for _, letter := range []byte(path) {
+		h.Path = append(h.Path, lm.StateOf(letter))
+	}
+	after, _ := strconv.ParseInt(ms, 10, 64)
+	us, _ := strconv.ParseInt(took, 10, 64)
+	h.At, h.Took = created.Add(time.Duration(after)*time.Millisecond), time.Duration(us)*time.Microsecond
+	if path == "C" {
+		epoch, owner, _ := strings.Cut(extra, " ")
+		e, _ := strconv.ParseInt(epoch, 10, 64)
+		h.Epoch, h.Worker = lm.Epoch(e), owner
+		return h
+	}
+	h.Reason = extra
+	return h
+}
+
+// Records reads traces in one pipeline; one that does not exist has State None.
+func (s *Store) Records(ctx context.Context, ids []lm.TraceID) ([]Record, error) {
+	cmds := make([]*redis.Cmd, len(ids))
+	pipe := s.rdb.Pipeline()
+	for i, id := range ids {
+		cmds[i] = pipe.Do(ctx, "HGETALL", s.keys.trace(id))
+	}
+	if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
+		return nil, fmt.Errorf("read traces: %w", err)
+	}
+	records := make([]Record, len(ids))
+	for i, cmd := range cmds {
+		fields, _ := cmd.Val().([]any)
+		records[i], _ = readRecord(ids[i], fields, true)
+	}
+	return records, nil
+}
+
+// Trace reads one trace; ErrNotFound when there is none.
+func (s *Store) Trace(ctx context.Context, id lm.TraceID) (lm.Trace, error) {
+	records, err := s.Records(ctx, []lm.TraceID{id})
+	if err != nil {
+		return lm.Trace{}, err
+	}
+	if records[0].State == lm.None {
+		return lm.Trace{}, fmt.Errorf("%s: %w", id, lm.ErrNotFound)
+	}
+	return records[0].Trace, nil
+}
+
+// Results reads the results of ended operations in one pipeline; one that has
+// not ended, or whose retention is over, has an empty Outcome.
+func (s *Store) Results(ctx context.Context, ids []lm.TraceID) ([]lm.Result, error) {
+	cmds := make([]*redis.SliceCmd, len(ids))
+	pipe := s.rdb.Pipeline()
+	for i, id := range ids {
+		cmds[i] = pipe.HMGet(ctx, s.keys.result(id), "outcome", "body", "usage", "error", "attempts", "crashes")
+	}
+	if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
+		return nil, fmt.Errorf("read results: %w", err)
+	}
+	results := make([]lm.Result, len(ids))
+	for i, cmd := range cmds {
+		results[i] = readResult(ids[i], cmd.Val())
+	}
+	return results, nil
+}
+
+func readResult(id lm.TraceID, v []any) lm.Result {
+	r := lm.Result{ID: id}
+	if len(v) != 6 || text(v[0]) == "" {
+		return r
+	}
+	r.Outcome = lm.Outcome(text(v[0]))
+	if body := text(v[1]); body != "" {
+		r.Body = json.RawMessage(body)
+	}
+	_ = json.Unmarshal([]byte(text(v[2])), &r.Usage)
+	if e := text(v[3]); e != "" {
+		r.Err = &lm.Error{}
+		_ = json.Unmarshal([]byte(e), r.Err)
+	}
+	r.Attempts, r.Crashes = int(number(v[4])), int(number(v[5]))
+	return r
+}

@@ -1,0 +1,64 @@
+package lua
+
+import (
+	"context"
+	"time"
+
+	lm "github.com/lighterman/lighterman"
+)
+
+// Counted names what a retry counts in the trace.
+type Counted string
+
+// What a retry counts.
+const (
+	CountAttempt    Counted = "attempts"
+	CountSchemaWait Counted = "schema_waits"
+	CountNothing    Counted = ""
+)
+
+// Aside is how a claim is set aside until a time.
+type Aside struct {
+	Path    []lm.State // from the claim's state to RETRYING
+	Delay   time.Duration
+	Counted Counted
+	Reason  string // a code word, shown in the history
+	Took    time.Duration
+}
+
+type retryIn struct {
+	id    lm.TraceID
+	fence *lm.Fence
+	seq   uint64
+	aside Aside
+}
+
+// Retry ends a claim and puts its operation into the delayed set. Errors as
+// Finish.
+func (s *Store) Retry(ctx context.Context, claim lm.Claim, aside Aside) error {
+	return claim.Fence.Write(func(seq uint64, _ lm.State) (lm.State, error) {
+		in := retryIn{id: claim.ID, fence: claim.Fence, seq: seq, aside: aside}
+		return lm.Retrying, again(ctx, s.opts.Patience, func() error {
+			answer, err := s.retries.do(ctx, claim.ID.Partition(), in)
+			if err != nil {
+				return err
+			}
+			return refusal(answer)
+		})
+	})
+}
+
+func (s *Store) sendRetries(ctx context.Context, p int, in []retryIn) ([]string, error) {
+	c := call{
+		script: retryScript,
+		keys:   append(make([]string, 0, 2+2*len(in)), s.keys.stats(p), s.keys.delayed(p)),
+		args:   append(make([]any, 0, 2+10*len(in)), len(in), Group),
+	}
+	for _, r := range in {
+		st, _, _ := streamOf(p, r.fence.Entry)
+		c.keys = append(c.keys, s.keys.trace(r.id), s.keys.stream(st))
+		c.args = append(c.args, string(r.id), r.fence.Owner, int64(r.fence.Epoch), r.fence.Token, r.seq, letters(r.aside.Path),
+			r.aside.Took.Microseconds(), r.aside.Delay.Milliseconds(), string(r.aside.Counted), r.aside.Reason)
+	}
+	return s.answers(ctx, c, len(in))
+}

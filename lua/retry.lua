@@ -1,0 +1,80 @@
+-- retry sets a claimed operation aside until a time: after a transient error
+-- (one attempt more), parked (nothing counted), or for a newer worker
+-- (schema_waits). The claim ends, its entry goes and its place in the delayed set
+-- is taken in one step. Begins with a write that Redis never refuses.
+--
+-- KEYS
+--   1 stats      the partition's counts
+--   2 delayed    operations that wait for a time
+--   per operation, k +
+--   1 trace
+--   2 stream     that holds its entry
+-- ARGV
+--   1 n          operations, 1 to 100
+--   2 group      the consumer group
+--   per operation, a +
+--   1 id
+--   2 owner
+--   3 epoch
+--   4 token
+--   5 seq
+--   6 path       state letters from the stored state to RETRYING
+--   7 took       us
+--   8 delay      ms from now
+--   9 counted    the trace field that grows by one: attempts, schema_waits, or empty
+--   10 reason    a code word
+-- RETURNS
+--   per operation: OK; FENCED; NOTFOUND; ILLEGAL STATE
+-- ERRORS
+--   per operation: WRONGTYPE, NOPERM, ERROR; nothing of it was written
+--#include states walk clock history counts each fence ack entry
+local stats = KEYS[1]
+local delayed = KEYS[2]
+local n = ARGV[1]
+local group = ARGV[2]
+local now = clock()
+
+local function one(k, a)
+  local trace = KEYS[k + 1]
+  local stream = KEYS[k + 2]
+  local id = ARGV[a + 1]
+  local owner = ARGV[a + 2]
+  local epoch = ARGV[a + 3]
+  local token = ARGV[a + 4]
+  local seq = ARGV[a + 5]
+  local path = ARGV[a + 6]
+  local took = ARGV[a + 7]
+  local delay = tonumber(ARGV[a + 8])
+  local counted = ARGV[a + 9]
+  local reason = ARGV[a + 10]
+
+  local t = redis.call('HMGET', trace, 'owner', 'epoch', 'token', 'seq', 'state', 'created', 'hn', 'queue', 'entry', 'attempts', 'schema_waits')
+  local verdict = guard(t, owner, epoch, token, seq)
+  if verdict then
+    return verdict == 'REPLAY' and 'OK' or verdict
+  end
+  local state = LETTERS[t[5]]
+  if walk(state, path) ~= 'W' then
+    return 'ILLEGAL ' .. t[5]
+  end
+  local fields = { 'state', 'RETRYING', 'entry', '', 'seq', seq, 'reason', reason }
+  if counted == 'attempts' then
+    fields[#fields + 1] = 'attempts'
+    fields[#fields + 1] = (tonumber(t[10]) or 0) + 1
+  elseif counted == 'schema_waits' then
+    fields[#fields + 1] = 'schema_waits'
+    fields[#fields + 1] = (tonumber(t[11]) or 0) + 1
+  end
+  redis.call('HDEL', trace, 'owner', 'started', 'lease', 'beat')
+  local hf, hv, hn = hop(t[7], path, now, t[6], took, reason)
+  redis.call('HSET', trace, 'hn', hn, hf, hv, unpack(fields))
+  redis.call('ZADD', delayed, int(now + delay), id)
+  ack(stream, entry_id(t[9]))
+  moved(t[8], state, 'W')
+  return 'OK'
+end
+
+local answers = each(n, 2, 2, 2, 10, one)
+write_acks(group)
+write_counts(stats)
+return answers

@@ -1,0 +1,74 @@
+package lua
+
+import (
+	"context"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"net"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Every script is idempotent under replay, so a call whose reply was lost is
+// simply made again. These bound the backoff between tries.
+const (
+	firstPause = 20 * time.Millisecond
+	lastPause  = 500 * time.Millisecond
+)
+
+// again calls try until it succeeds, fails for a reason that waiting does not
+// mend, patience is over or ctx is done.
+func again(ctx context.Context, patience time.Duration, try func() error) error {
+	until := time.Now().Add(patience)
+	for pause := firstPause; ; pause = min(2*pause, lastPause) {
+		err := try()
+		if err == nil || !IsPassing(err) || time.Now().After(until) {
+			return err
+		}
+		timer := time.NewTimer(pause/2 + rand.N(pause))
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return errors.Join(context.Cause(ctx), err)
+		case <-timer.C:
+		}
+	}
+}
+
+// IsPassing reports whether an error of Redis is one that passes by itself:
+// lost contact, a server that starts, fails over, moves slots or is busy. The
+// command may have been executed.
+func IsPassing(err error) bool {
+	if IsLost(err) {
+		return true
+	}
+	if err == nil {
+		return false
+	}
+	text := err.Error()
+	for _, code := range []string{"LOADING", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN", "READONLY", "BUSY ", "UNBLOCKED", "MOVED", "ASK ", "NOREPLICAS"} {
+		if strings.Contains(text, code) {
+			return true
+		}
+	}
+	return false
+}
+
+// IsLost reports whether contact with Redis was lost: no connection, none in
+// time, or one that broke before the reply.
+func IsLost(err error) bool {
+	var network net.Error
+	return err != nil && (errors.As(err, &network) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) ||
+		errors.Is(err, net.ErrClosed) || errors.Is(err, redis.ErrPoolTimeout) || errors.Is(err, redis.ErrClosed))
+}
+
+// IsOutOfMemory reports whether Redis refused a write because maxmemory is
+// reached; nothing was written.
+func IsOutOfMemory(err error) bool {
+	return err != nil && (errors.Is(err, errOutOfMemory) || strings.Contains(err.Error(), "OOM "))
+}

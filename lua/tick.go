@@ -1,0 +1,146 @@
+package lua
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	lm "github.com/lighterman/lighterman"
+)
+
+// Stalled is the first entry of a stream that has been idle for a lease.
+type Stalled struct {
+	Stream Stream
+	From   string
+}
+
+// Due is what a tick found.
+type Due struct {
+	Ran       bool // false: another worker had this interval
+	Delayed   []lm.TraceID
+	Deadlines []lm.TraceID
+	Stalled   []Stalled
+	Counts    Counts
+}
+
+// Counts are a partition's exact counts by field: waiting:QUEUE, running:QUEUE,
+// delayed:QUEUE, and the outcomes since the beginning.
+type Counts map[string]int64
+
+// Queues lists the queues that the counts know.
+func (c Counts) Queues() []string {
+	seen := make(map[string]bool)
+	var queues []string
+	for field := range c {
+		if _, queue, ok := strings.Cut(field, ":"); ok && !seen[queue] {
+			seen[queue] = true
+			queues = append(queues, queue)
+		}
+	}
+	return queues
+}
+
+// Sum adds the counts whose field is kind or kind:QUEUE.
+func (c Counts) Sum(kind string) (n int64) {
+	for field, v := range c {
+		if k, _, _ := strings.Cut(field, ":"); k == kind {
+			n += v
+		}
+	}
+	return n
+}
+
+// Tick finds what is due in a partition, once per interval for the whole fleet.
+func (s *Store) Tick(ctx context.Context, partition int, interval, lease time.Duration, streams []Stream) (Due, error) {
+	c := call{
+		script: tickScript,
+		keys:   append(make([]string, 0, 4+len(streams)), s.keys.tick(partition), s.keys.stats(partition), s.keys.delayed(partition), s.keys.deadlines(partition)),
+		args:   []any{interval.Milliseconds(), Group, lease.Milliseconds(), maxBatch, len(streams)},
+	}
+	for _, st := range streams {
+		c.keys = append(c.keys, s.keys.stream(st))
+	}
+	v, err := s.run(ctx, c)
+	if err != nil {
+		return Due{}, err
+	}
+	reply, err := list(v, -1)
+	if err != nil || len(reply) < 6 {
+		return Due{}, err
+	}
+	due := Due{Ran: true, Counts: readCounts(reply[2]), Delayed: traceIDs(reply[3]), Deadlines: traceIDs(reply[4])}
+	stalled, _ := reply[5].([]any)
+	for _, item := range stalled {
+		pair, err := list(item, 2)
+		if err != nil {
+			return Due{}, err
+		}
+		due.Stalled = append(due.Stalled, Stalled{Stream: streams[number(pair[0])-1], From: text(pair[1])})
+	}
+	return due, nil
+}
+
+func traceIDs(v any) []lm.TraceID {
+	names := texts(v)
+	ids := make([]lm.TraceID, len(names))
+	for i, n := range names {
+		ids[i] = lm.TraceID(n)
+	}
+	return ids
+}
+
+func readCounts(v any) Counts {
+	flat, _ := v.([]any)
+	counts := make(Counts, len(flat)/2)
+	for i := 0; i+1 < len(flat); i += 2 {
+		counts[text(flat[i])] = number(flat[i+1])
+	}
+	return counts
+}
+
+// Promote gives entries to operations of one partition that are due in the
+// delayed set, at most 100; it reports how many it moved.
+func (s *Store) Promote(ctx context.Context, partition int, ids []lm.TraceID) (int, error) {
+	records, err := s.Records(ctx, ids)
+	if err != nil {
+		return 0, err
+	}
+	c := call{
+		script: promoteScript,
+		keys:   append(make([]string, 0, 2+2*len(ids)), s.keys.stats(partition), s.keys.delayed(partition)),
+		args:   append(make([]any, 0, 1+len(ids)), len(ids)),
+	}
+	for i, id := range ids {
+		queue := records[i].Queue
+		if queue == "" {
+			queue = lm.DefaultQueue // there is no trace: the script takes the ID out of the set
+		}
+		c.keys = append(c.keys, s.keys.trace(id), s.keys.stream(Stream{Partition: partition, Queue: queue}))
+		c.args = append(c.args, string(id))
+	}
+	answers, err := s.answers(ctx, c, len(ids))
+	if err != nil {
+		return 0, err
+	}
+	moved := 0
+	for _, a := range answers {
+		if a == "OK" {
+			moved++
+		}
+	}
+	return moved, nil
+}
+
+// Counts reads a partition's counts.
+func (s *Store) Counts(ctx context.Context, partition int) (Counts, error) {
+	flat, err := s.rdb.HGetAll(ctx, s.keys.stats(partition)).Result()
+	if err != nil {
+		return nil, fmt.Errorf("read counts: %w", err)
+	}
+	counts := make(Counts, len(flat))
+	for field, v := range flat {
+		counts[field] = number(v)
+	}
+	return counts, nil
+}

@@ -1,0 +1,3 @@
+package statemachine
+
+//go:generate go run ./gen ../lua/include/states.lua
