@@ -48,14 +48,15 @@ type Fence struct {
 	Token string
 	Entry string // STREAM/ID, as in the trace
 
-	mu    sync.Mutex
-	seq   uint64
-	state State
+	mu      sync.Mutex
+	seq     uint64
+	state   State
+	entered time.Time // when state was entered, by this process's clock
 }
 
 // NewFence starts a claim's fence in a state, with sequence 0.
 func NewFence(owner string, epoch Epoch, token, entry string, state State) *Fence {
-	return &Fence{Owner: owner, Epoch: epoch, Token: token, Entry: entry, state: state}
+	return &Fence{Owner: owner, Epoch: epoch, Token: token, Entry: entry, state: state, entered: time.Now()}
 }
 
 // State is the state that the last acknowledged write left.
@@ -65,16 +66,24 @@ func (f *Fence) State() State {
 	return f.state
 }
 
-// Write runs one write with the next sequence number and the current state,
-// and remembers the state it returns when it succeeded. The number is spent
-// even on an error, because the write may have happened; gaps are allowed.
-func (f *Fence) Write(write func(seq uint64, from State) (State, error)) error {
+// Attempt is what a write gets to know of its claim: its sequence number, the
+// state it starts from, and how long the claim has been in it.
+type Attempt struct {
+	Seq  uint64
+	From State
+	Took time.Duration
+}
+
+// Write runs one write with the next sequence number, and remembers the state it
+// returns when it succeeded. The number is spent even on an error, because the
+// write may have happened; gaps are allowed.
+func (f *Fence) Write(write func(Attempt) (State, error)) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.seq++
-	state, err := write(f.seq, f.state)
-	if err == nil {
-		f.state = state
+	state, err := write(Attempt{Seq: f.seq, From: f.state, Took: time.Since(f.entered)})
+	if err == nil && state != f.state {
+		f.state, f.entered = state, time.Now()
 	}
 	return err
 }

@@ -166,4 +166,12 @@ var (
 	// ErrHandOver is returned by a handler whose worker drains: its stages are
 	// checkpointed and another worker is to go on.
 	ErrHandOver = errors.New("handed over: the worker drains")
+	// ErrCancelRequested ends the work of an operation that somebody cancelled.
+	ErrCancelRequested = errors.New("a cancel was requested")
+	// ErrOutOfMemory: Redis refused a write because maxmemory is reached; nothing
+	// of it was written.
+	ErrOutOfMemory = errors.New("redis is out of memory (maxmemory reached)")
+	// ErrUnavailable: Redis did not answer for as long as we had patience. The
+	// write may have happened.
+	ErrUnavailable = errors.New("redis is unavailable")
 )

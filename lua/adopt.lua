@@ -24,7 +24,7 @@
 --   4 short      the stream's name in a trace's entry: stream:QUEUE
 --   per operation, a +
 --   1 width      slots of this operation, this one included
---   2 entry      the stream ID
+--   2 entry_name  the stream ID
 --   3 id         derived from the entry, the same for every worker
 --   4 verdict    empty, or why it is malformed
 --   5 queue
@@ -38,7 +38,7 @@
 --   entry is no more; SKIP, pending with another consumer
 -- ERRORS
 --   per operation: OOM, WRONGTYPE, NOPERM, ERROR; nothing of it was written
---#include states clock history counts each ack entry create
+--#include clock history counts each ack entry create
 local stream = KEYS[1]
 local stats = KEYS[2]
 local dead = KEYS[3]

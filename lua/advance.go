@@ -2,7 +2,6 @@ package lua
 
 import (
 	"context"
-	"time"
 
 	lm "github.com/lighterman/lighterman"
 )
@@ -11,15 +10,13 @@ import (
 type Advance struct {
 	Path  []lm.State // legal hops from the claim's state; empty: a checkpoint alone
 	Steps []lm.Step  // checkpoint fields; a first one named "!reset" drops what was stored
-	Took  time.Duration
-	Start bool // starts a claim that the crash limit held back
+	Start bool       // starts a claim that the crash limit held back
 }
 
 type advanceIn struct {
 	id    lm.TraceID
 	fence *lm.Fence
-	seq   uint64
-	from  lm.State
+	at    lm.Attempt
 	step  Advance
 }
 
@@ -27,17 +24,17 @@ type advanceIn struct {
 // when a cancel is requested. Errors: ErrFenced, ErrNotFound, ErrIllegal (each:
 // nothing was written), or one of Redis after patience or ctx is over (then it
 // may have been written; a later write still goes through). Where Redis is out
-// of memory the hops are recorded without the checkpoint and IsOutOfMemory
-// holds for the error. Callers of one claim take turns.
+// of memory the hops are recorded without the checkpoint and the error is
+// lighterman.ErrOutOfMemory: the steps go with the next write. Callers of one claim take turns.
 func (s *Store) Advance(ctx context.Context, claim lm.Claim, step Advance) (cancel bool, err error) {
-	err = claim.Fence.Write(func(seq uint64, from lm.State) (lm.State, error) {
-		cancel, err = s.advance(ctx, advanceIn{id: claim.ID, fence: claim.Fence, seq: seq, from: from, step: step})
-		return last(step.Path, from), err
+	err = claim.Fence.Write(func(at lm.Attempt) (lm.State, error) {
+		cancel, err = s.advance(ctx, advanceIn{id: claim.ID, fence: claim.Fence, at: at, step: step})
+		return last(step.Path, at.From), err
 	})
 	if IsOutOfMemory(err) && len(step.Steps) > 0 && len(step.Path) > 0 {
 		full := err
 		step.Steps = nil
-		if _, err := s.Advance(ctx, claim, step); err != nil {
+		if cancel, err = s.Advance(ctx, claim, step); err != nil {
 			return false, err
 		}
 		return cancel, full
@@ -61,8 +58,8 @@ func (s *Store) sendAdvances(ctx context.Context, _ int, in []advanceIn) ([]stri
 	c := call{script: advanceScript, keys: make([]string, 0, 2*len(in)), args: append(make([]any, 0, 1+12*len(in)), len(in))}
 	for _, a := range in {
 		c.keys = append(c.keys, s.keys.trace(a.id), s.keys.checkpoint(a.id))
-		c.args = append(c.args, 9+2*len(a.step.Steps), a.fence.Owner, int64(a.fence.Epoch), a.fence.Token, a.seq,
-			string(a.from.Letter()), letters(a.step.Path), a.step.Took.Microseconds(), flag(a.step.Start))
+		c.args = append(c.args, 9+2*len(a.step.Steps), a.fence.Owner, int64(a.fence.Epoch), a.fence.Token, a.at.Seq,
+			string(a.at.From.Letter()), letters(a.step.Path), a.at.Took.Microseconds(), flag(a.step.Start))
 		for _, st := range a.step.Steps {
 			c.args = append(c.args, st.Name, st.Data)
 		}

@@ -3,7 +3,6 @@ package lua
 import (
 	"context"
 	"encoding/json"
-	"time"
 
 	lm "github.com/lighterman/lighterman"
 )
@@ -12,14 +11,13 @@ import (
 type Ending struct {
 	Path   []lm.State // from the claim's state to COMPLETED
 	Result lm.Result  // Outcome, Body, Usage, Err
-	Took   time.Duration
-	Tried  bool // a handler ran: an attempt more
+	Tried  bool       // a handler ran: an attempt more
 }
 
 type finishIn struct {
 	id     lm.TraceID
 	fence  *lm.Fence
-	seq    uint64
+	at     lm.Attempt
 	end    Ending
 	unique string
 	reply  string
@@ -30,8 +28,8 @@ type finishIn struct {
 // of Redis after patience or ctx is over: then it may have ended, and a takeover
 // finds out.
 func (s *Store) Finish(ctx context.Context, claim lm.Claim, end Ending) error {
-	return claim.Fence.Write(func(seq uint64, _ lm.State) (lm.State, error) {
-		in := finishIn{id: claim.ID, fence: claim.Fence, seq: seq, end: end, unique: claim.KeyHash, reply: claim.Request.Reply}
+	return claim.Fence.Write(func(at lm.Attempt) (lm.State, error) {
+		in := finishIn{id: claim.ID, fence: claim.Fence, at: at, end: end, unique: claim.KeyHash, reply: claim.Request.Reply}
 		return lm.Completed, again(ctx, s.opts.Patience, func() error {
 			answer, err := s.finishes.do(ctx, claim.ID.Partition(), in)
 			if err != nil {
@@ -61,8 +59,8 @@ func (s *Store) sendFinishes(ctx context.Context, p int, in []finishIn) ([]strin
 		if r.Usage != (lm.Usage{}) {
 			usage, _ = json.Marshal(r.Usage)
 		}
-		c.args = append(c.args, string(f.id), f.fence.Owner, int64(f.fence.Epoch), f.fence.Token, f.seq, letters(f.end.Path),
-			f.end.Took.Microseconds(), string(r.Outcome), reason, []byte(r.Body), usage, failure, flag(f.end.Tried))
+		c.args = append(c.args, string(f.id), f.fence.Owner, int64(f.fence.Epoch), f.fence.Token, f.at.Seq, letters(f.end.Path),
+			f.at.Took.Microseconds(), string(r.Outcome), reason, []byte(r.Body), usage, failure, flag(f.end.Tried))
 	}
 	return s.answers(ctx, c, len(in))
 }

@@ -34,7 +34,7 @@
 --   9 reason     a code word; empty when it succeeded
 --   10 body      the result
 --   11 usage     JSON, or empty
---   12 error     JSON, or empty
+--   12 err       error as JSON, or empty
 --   13 tried     1 when a handler ran, which counts an attempt
 -- RETURNS
 --   per operation: OK; FENCED; NOTFOUND; ILLEGAL STATE

@@ -41,8 +41,8 @@ type putBackIn struct {
 func (s *Store) Release(ctx context.Context, claim lm.Claim, cause string) error {
 	record := Record{Unique: claim.KeyHash, Reply: claim.Request.Reply}
 	record.Queue = claim.Request.Queue
-	return claim.Fence.Write(func(seq uint64, _ lm.State) (lm.State, error) {
-		in := putBackIn{id: claim.ID, entry: claim.Fence.Entry, cause: cause, claim: claim.Fence, seq: seq, record: record}
+	return claim.Fence.Write(func(at lm.Attempt) (lm.State, error) {
+		in := putBackIn{id: claim.ID, entry: claim.Fence.Entry, cause: cause, claim: claim.Fence, seq: at.Seq, record: record}
 		return lm.Reclaimed, again(ctx, s.opts.Patience, func() error {
 			answer, err := s.releases.do(ctx, claim.ID.Partition(), in)
 			if err != nil {
@@ -125,11 +125,12 @@ func (s *Store) Idle(ctx context.Context, consumer string, st Stream, minIdle ti
 		next = ""
 	}
 	entries := appendEntries(nil, st, reply[1])
-	taken, err = s.withRecords(ctx, entries)
+	taken, err = s.WithRecords(ctx, entries)
 	return taken, next, err
 }
 
-func (s *Store) withRecords(ctx context.Context, entries []Entry) ([]Taken, error) {
+// WithRecords reads the traces of entries that the caller has read.
+func (s *Store) WithRecords(ctx context.Context, entries []Entry) ([]Taken, error) {
 	if len(entries) == 0 {
 		return nil, nil
 	}

@@ -39,7 +39,7 @@
 --   5 epoch
 --   6 token      of mine
 --   7 seq        of mine
---   8 state      letter, of seen
+--   8 expected   state letter, of seen
 --   9 cause      a code word for the history: lease, drain, surplus, contact
 -- RETURNS
 --   per operation: OK; ENDED, over the crash limit or already delivered; STALE, the

@@ -10,8 +10,6 @@ import (
 	lm "github.com/lighterman/lighterman"
 )
 
-var errOutOfMemory = errors.New("redis is out of memory (maxmemory reached)")
-
 // list reads a script's answer that holds one item per operation.
 func list(v any, n int) ([]any, error) {
 	items, ok := v.([]any)
@@ -33,7 +31,7 @@ func refusal(answer string) error {
 	case "ILLEGAL":
 		return fmt.Errorf("%w: the trace is in %s", lm.ErrIllegal, rest)
 	case "OOM":
-		return errOutOfMemory
+		return lm.ErrOutOfMemory
 	case "WRONGTYPE":
 		return errors.New("a key of this operation holds another type; somebody else uses its name")
 	case "NOPERM":

@@ -23,21 +23,20 @@ type Aside struct {
 	Delay   time.Duration
 	Counted Counted
 	Reason  string // a code word, shown in the history
-	Took    time.Duration
 }
 
 type retryIn struct {
 	id    lm.TraceID
 	fence *lm.Fence
-	seq   uint64
+	at    lm.Attempt
 	aside Aside
 }
 
 // Retry ends a claim and puts its operation into the delayed set. Errors as
 // Finish.
 func (s *Store) Retry(ctx context.Context, claim lm.Claim, aside Aside) error {
-	return claim.Fence.Write(func(seq uint64, _ lm.State) (lm.State, error) {
-		in := retryIn{id: claim.ID, fence: claim.Fence, seq: seq, aside: aside}
+	return claim.Fence.Write(func(at lm.Attempt) (lm.State, error) {
+		in := retryIn{id: claim.ID, fence: claim.Fence, at: at, aside: aside}
 		return lm.Retrying, again(ctx, s.opts.Patience, func() error {
 			answer, err := s.retries.do(ctx, claim.ID.Partition(), in)
 			if err != nil {
@@ -57,8 +56,8 @@ func (s *Store) sendRetries(ctx context.Context, p int, in []retryIn) ([]string,
 	for _, r := range in {
 		st, _, _ := streamOf(p, r.fence.Entry)
 		c.keys = append(c.keys, s.keys.trace(r.id), s.keys.stream(st))
-		c.args = append(c.args, string(r.id), r.fence.Owner, int64(r.fence.Epoch), r.fence.Token, r.seq, letters(r.aside.Path),
-			r.aside.Took.Microseconds(), r.aside.Delay.Milliseconds(), string(r.aside.Counted), r.aside.Reason)
+		c.args = append(c.args, string(r.id), r.fence.Owner, int64(r.fence.Epoch), r.fence.Token, r.at.Seq, letters(r.aside.Path),
+			r.at.Took.Microseconds(), r.aside.Delay.Milliseconds(), string(r.aside.Counted), r.aside.Reason)
 	}
 	return s.answers(ctx, c, len(in))
 }

@@ -3,6 +3,7 @@ package lua
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -10,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	lm "github.com/lighterman/lighterman"
 	"github.com/redis/go-redis/v9"
 )
 
@@ -26,7 +28,11 @@ func again(ctx context.Context, patience time.Duration, try func() error) error 
 	until := time.Now().Add(patience)
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
 		err := try()
-		if err == nil || !IsPassing(err) || time.Now().After(until) {
+		if err == nil || !IsPassing(err) {
+			return err
+		}
+		err = fmt.Errorf("%w: %w", lm.ErrUnavailable, err)
+		if time.Now().After(until) {
 			return err
 		}
 		timer := time.NewTimer(pause/2 + rand.N(pause))
@@ -49,6 +55,9 @@ func IsPassing(err error) bool {
 	if err == nil {
 		return false
 	}
+	if errors.Is(err, lm.ErrUnavailable) {
+		return true
+	}
 	text := err.Error()
 	for _, code := range []string{"LOADING", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN", "READONLY", "BUSY ", "UNBLOCKED", "MOVED", "ASK ", "NOREPLICAS"} {
 		if strings.Contains(text, code) {
@@ -70,5 +79,5 @@ func IsLost(err error) bool {
 // IsOutOfMemory reports whether Redis refused a write because maxmemory is
 // reached; nothing was written.
 func IsOutOfMemory(err error) bool {
-	return err != nil && (errors.Is(err, errOutOfMemory) || strings.Contains(err.Error(), "OOM "))
+	return err != nil && (errors.Is(err, lm.ErrOutOfMemory) || strings.Contains(err.Error(), "OOM "))
 }

@@ -11,8 +11,6 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-var queue = Stream{Queue: "default"}
-
 // TestWay_PlainChatIsFourScripts follows one operation from enqueue to its
 // result and looks at what is left behind.
 func TestWay_PlainChatIsFourScripts(t *testing.T) {

@@ -1,0 +1,64 @@
+# People and CI use the same targets; `make` alone lists them. ARGS goes to the
+# command behind a target: make test ARGS='-run Reclaim ./lua/...'
+
+VERSION    ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+VERSION_IN ?= main.version
+ARGS       ?=
+MODULES    := . tools $(patsubst %/go.mod,%,$(wildcard bench/go.mod))
+SHELL_FILES := $(wildcard scripts/*.sh) .ci/run
+
+# golangci-lint takes a minute to build, so it is kept under a name that changes
+# with what it is built from.
+LINT := bin/golangci-lint-$(shell { cat tools/go.sum; go env GOVERSION; } | cksum | cut -d' ' -f1)
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo test race check lint bench clean check-format check-vet check-shell check-tidy
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## build worker, enqueue and lighterman into bin/
+	go build -trimpath -ldflags '-X $(VERSION_IN)=$(VERSION)' -o bin/ ./cmd/worker ./cmd/enqueue ./cmd/lighterman
+
+demo: ## the show: three workers, one killed, one drained, and the proof that nothing was lost
+	go run ./cmd/lighterman demo $(ARGS)
+
+test: ## all tests, on miniredis and on a real redis-server (installed if missing)
+	scripts/test.sh $(or $(ARGS),./...)
+
+race: ## all tests under the race detector
+	scripts/test.sh -race -timeout 15m $(or $(ARGS),./...)
+
+check: check-format check-vet lint check-shell check-tidy ## everything but the tests: format, vet, lint, shell, modules
+
+lint: $(LINT) ## golangci-lint alone
+	$(LINT) run $(or $(ARGS),./...)
+
+bench: ## measure; bench/ is a module of its own
+	cd bench && go run . $(ARGS)
+
+clean: ## remove what was built, the linter too
+	rm -rf bin
+	rm -f *.test *.out *.prof
+
+# -d says what is wrong; gofmt itself never fails for it.
+check-format:
+	@out=$$(gofmt -d .) && test -z "$$out" || { echo "$$out"; echo "gofmt: run gofmt -w ."; exit 1; }
+
+# The tests that kill processes are built with failpoints, which no other build sees.
+check-vet:
+	go vet ./...
+	go vet -tags failpoints ./...
+	$(if $(wildcard bench/go.mod),cd bench && go vet ./...)
+
+check-shell:
+	@if command -v shellcheck >/dev/null; then shellcheck $(SHELL_FILES); \
+	else echo "check-shell: SKIPPED, shellcheck is not installed"; fi
+
+check-tidy:
+	@for m in $(MODULES); do (cd $$m && go mod tidy -diff) || { echo "check-tidy: run go mod tidy in $$m"; exit 1; }; done
+
+$(LINT):
+	@echo "golangci-lint: building; kept until tools/go.sum or Go changes"
+	@rm -f bin/golangci-lint*
+	cd tools && go build -trimpath -o ../$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint

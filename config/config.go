@@ -1,0 +1,109 @@
+// Package config holds the settings of every Lighterman command in one struct
+// tree and loads it strictly from a YAML file, the environment and flags.
+//
+// A setting has one name, its path in the tree: redis.url is "url" under
+// "redis" in the file and LIGHTERMAN_REDIS_URL in the environment. A flag wins
+// over the environment, the environment over the file, the file over the
+// default. Everything that is wrong is reported at once, where it was written.
+//
+// The struct tags are the one description of a setting, from which the loader,
+// Env, Print and Schema work: yaml (its name), default, derived (in words, a
+// default that follows from another setting), min and max (inclusive), enum,
+// required (in a list's item) and desc.
+package config
+
+//go:generate go run genschema.go
+
+// Config is what one process was told. Load, Parse and Default return complete
+// ones; one that was put together by hand is completed by Fill. It is not
+// changed after that and may be read by any number of goroutines.
+type Config struct {
+	Redis    Redis    `yaml:"redis" desc:"Where the queue lives."`
+	Queues   []Queue  `yaml:"queues" desc:"The queues that a worker serves. A list in the file replaces the default interactive:6, default:3, batch:1."`
+	Worker   Worker   `yaml:"worker" desc:"How a worker claims, holds and gives up operations."`
+	Pipeline Pipeline `yaml:"pipeline" desc:"How an operation is driven through its stages."`
+	Deliver  Deliver  `yaml:"deliver" desc:"What happens to results."`
+	Limits   Limits   `yaml:"limits" desc:"What the door refuses."`
+	HTTP     HTTP     `yaml:"http" desc:"Health, metrics and the page."`
+	Log      Log      `yaml:"log" desc:"What is logged to stderr, and how."`
+	Defaults Defaults `yaml:"defaults" desc:"The models of requests that name none."`
+	Models   []Model  `yaml:"models" desc:"The models that requests can name, beside the built-in simulated ones."`
+	Sim      Sim      `yaml:"sim" desc:"The simulated models."`
+
+	origins origins // where each value was set; nil when nobody loaded it
+}
+
+// Redis says where the queue lives. Without a URL the process joins a
+// Lighterman that answers on 127.0.0.1:7379 or starts an embedded Redis there.
+type Redis struct {
+	URL        SecretURL `yaml:"url" desc:"redis://, rediss:// or unix:// address, user and password in it. Empty: the embedded Redis on 127.0.0.1:7379."`
+	URLFile    string    `yaml:"url_file" desc:"File that holds the URL, so that the password is neither in this file nor in the environment. Relative to the working directory."`
+	Prefix     string    `yaml:"prefix" default:"lm" desc:"Start of every key, for fleets that share a Redis."`
+	Partitions int       `yaml:"partitions" default:"1" min:"1" max:"1024" desc:"Over how many hash tags operations spread. Fixed at the fleet's first start; 64 for Redis Cluster."`
+}
+
+// Queue is a queue that a worker serves.
+type Queue struct {
+	Name        string `yaml:"name" required:"true" desc:"Its name: 1 to 64 of A-Z a-z 0-9 _ . -"`
+	Weight      int    `yaml:"weight" default:"1" min:"1" max:"1000" desc:"Its share of new claims while several queues have work."`
+	Concurrency int    `yaml:"concurrency" default:"0" min:"0" max:"10000" desc:"How many of its operations one worker runs at a time. 0: as many as the worker has slots."`
+}
+
+// Worker says how a worker claims, holds and gives up operations.
+type Worker struct {
+	Name         string   `yaml:"name" desc:"Shown in lists and logs; need not be unique. Empty: the host's name."`
+	Concurrency  int      `yaml:"concurrency" default:"64" min:"1" max:"10000" desc:"How many operations run at a time."`
+	Lease        Duration `yaml:"lease" default:"10s" min:"100ms" max:"1h" desc:"For how long a claim holds without renewal: how late the loss of a whole host is noticed."`
+	Heartbeat    Duration `yaml:"heartbeat" derived:"a quarter of worker.lease" min:"10ms" max:"30m" desc:"How often a claim is renewed. At most half the lease, so that one lost renewal costs nothing."`
+	DrainTimeout Duration `yaml:"drain_timeout" default:"25s" min:"0s" max:"1h" desc:"How long a stopping worker waits for its stages before it hands them over. Under Kubernetes' grace period of 30s."`
+	MaxAttempts  int      `yaml:"max_attempts" default:"5" min:"1" max:"100" desc:"After how many tries that returned an error an operation is dead-lettered."`
+	CrashLimit   int      `yaml:"crash_limit" default:"3" min:"1" max:"30" desc:"After how many claims without an answer since its last checkpoint an operation is dead-lettered."`
+}
+
+// Pipeline says how an operation is driven through its stages.
+type Pipeline struct {
+	MaxToolRounds int `yaml:"max_tool_rounds" default:"64" min:"1" max:"1000" desc:"How many times a model may ask for tools within one operation."`
+}
+
+// Deliver says what happens to results.
+type Deliver struct {
+	ResultRetention Duration `yaml:"result_retention" default:"1h" min:"60s" max:"24h" desc:"How long an ended operation, its result and its idempotency key are kept."`
+}
+
+// Limits are what the door refuses.
+type Limits struct {
+	Request    Size  `yaml:"request" default:"4MiB" min:"1KiB" max:"4MiB" desc:"Largest request: body and meta together."`
+	Checkpoint Size  `yaml:"checkpoint" default:"8MiB" min:"64KiB" max:"64MiB" desc:"Largest checkpoint as stored."`
+	Queue      int64 `yaml:"queue" default:"1000000" min:"1" max:"100000000" desc:"How many operations may wait in one queue."`
+}
+
+// HTTP is the worker's own address.
+type HTTP struct {
+	Addr string `yaml:"addr" default:"127.0.0.1:7380" desc:"HOST:PORT for health, metrics and the page. When it is taken, the next free port, which is logged."`
+}
+
+// Log says what is logged to stderr, and how.
+type Log struct {
+	Level  string `yaml:"level" default:"info" enum:"trace,debug,info,warn,error" desc:"The least important lines that are written."`
+	Format string `yaml:"format" default:"auto" enum:"auto,console,json" desc:"auto: console on a terminal, json elsewhere."`
+}
+
+// Defaults are the models of requests that name none, by kind.
+type Defaults struct {
+	Chat   string `yaml:"chat" default:"sim" desc:"Model of chat requests."`
+	Prompt string `yaml:"prompt" default:"sim" desc:"Model of prompt requests."`
+	Embed  string `yaml:"embed" default:"sim-embed" desc:"Model of embed requests."`
+}
+
+// Model declares a model under a name of the fleet's own. In this version it
+// is an alias of a simulated one.
+type Model struct {
+	ID      string `yaml:"id" required:"true" desc:"What requests call it."`
+	Backend string `yaml:"backend" required:"true" enum:"sim" desc:"Who serves it. Only sim, the simulated backend, is available in this version."`
+	Name    string `yaml:"name" required:"true" desc:"What its backend calls it, as sim-slow."`
+}
+
+// Sim sets the simulated models.
+type Sim struct {
+	CallLog string `yaml:"call_log" desc:"File to which every call of a simulated model is appended as a line of JSON. Empty: none."`
+}

@@ -1,0 +1,66 @@
+package consumer
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+
+	"github.com/lighterman/lighterman/lua"
+)
+
+// census removes consumers that have been gone for long and have nothing
+// pending, and learns how large the fleet is.
+func (c *Consumer) census(ctx context.Context) {
+	for {
+		present := make(map[string]bool)
+		for _, st := range c.allStreams() {
+			if err := c.count(ctx, st, present); err != nil && ctx.Err() == nil {
+				c.log.Debug().Err(err).Str("queue", st.Queue).Msg("census")
+			}
+		}
+		c.fleet.n.Store(int64(len(present)))
+		if !pause(ctx, (c.opts.Census*9/10+rand.N(c.opts.Census/5))*c.fleet.stretch()) {
+			return
+		}
+	}
+}
+
+// goneAfter is how long a consumer must have done nothing to be removed. Removal
+// is safe anyway; this only spares live ones the trouble.
+func (c *Consumer) goneAfter() time.Duration { return max(10*c.opts.Lease, time.Minute) }
+
+func (c *Consumer) count(ctx context.Context, st lua.Stream, present map[string]bool) error {
+	consumers, err := c.store.Consumers(ctx, st)
+	if err != nil {
+		return err
+	}
+	var gone []string
+	for _, other := range consumers {
+		switch {
+		case other.Idle < 2*(c.opts.Block+c.opts.Lease):
+			present[other.Name] = true
+		case other.Idle > c.goneAfter() && other.Pending == 0 && len(gone) < 100:
+			gone = append(gone, other.Name)
+		}
+	}
+	if len(gone) == 0 {
+		return nil
+	}
+	n, err := c.store.Forget(ctx, st, gone)
+	if n > 0 {
+		c.log.Info().Int("consumers", n).Str("queue", st.Queue).Msg("dead consumers removed")
+	}
+	return err
+}
+
+// leave removes this worker's own consumers after a drain.
+func (c *Consumer) leave() {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	for _, st := range c.allStreams() {
+		if _, err := c.store.Forget(ctx, st, []string{c.owner}); err != nil {
+			c.log.Debug().Err(err).Msg("leave")
+			return
+		}
+	}
+}

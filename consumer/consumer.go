@@ -1,0 +1,204 @@
+package consumer
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"sync"
+	"time"
+
+	lm "github.com/lighterman/lighterman"
+	"github.com/lighterman/lighterman/lua"
+	"github.com/rs/zerolog"
+)
+
+// Handler runs one claimed operation. It returns the result's body and usage, or
+// an error: lm.Permanent and the permanent kinds go to the dead-letter stream,
+// lm.Park sets the operation aside, lm.ErrHandOver gives it back, anything else
+// is tried again with backoff. A panic is an error of this operation only. When
+// ctx ends the claim is lost or wanted back; context.Cause says which. Handle is
+// called concurrently.
+type Handler interface {
+	Handle(ctx context.Context, claim lm.Claim) (lm.Result, error)
+}
+
+// HandlerFunc is a Handler made of a function.
+type HandlerFunc func(ctx context.Context, claim lm.Claim) (lm.Result, error)
+
+// Handle calls the function.
+func (f HandlerFunc) Handle(ctx context.Context, claim lm.Claim) (lm.Result, error) {
+	return f(ctx, claim)
+}
+
+// Middleware wraps a Handler; the first one given is the outermost.
+type Middleware func(Handler) Handler
+
+// Queue is one queue that is served, and its share of the reads.
+type Queue struct {
+	Name   string
+	Weight int
+}
+
+// Options say how a worker consumes. Zero fields mean the defaults.
+type Options struct {
+	Name         string        // the worker's; default "worker"
+	Queues       []Queue       // default: interactive 6, default 3, batch 1
+	Concurrency  int           // operations at once, default 64
+	Lease        time.Duration // default 10 s
+	Beat         time.Duration // between renewals, default a quarter of the lease
+	Tick         time.Duration // between sweeps of the fleet, default 1 s
+	Census       time.Duration // between removals of dead consumers, default 1 min
+	DrainTimeout time.Duration // default 25 s
+	MaxAttempts  int           // default 5
+	Block        time.Duration // of a blocking read, default 2 s
+	Timeout      time.Duration // of an attempt whose request names none, default 10 min
+	Backoff      Backoff       // default 500 ms doubling, cap 60 s
+	Middleware   []Middleware
+	Metrics      *Metrics // default: counted nowhere
+	Log          zerolog.Logger
+}
+
+func (o Options) withDefaults() Options {
+	o.Name = cmp.Or(o.Name, "worker")
+	if len(o.Queues) == 0 {
+		o.Queues = []Queue{{"interactive", 6}, {lm.DefaultQueue, 3}, {"batch", 1}}
+	}
+	o.Concurrency = cmp.Or(o.Concurrency, 64)
+	o.Lease = cmp.Or(o.Lease, 10*time.Second)
+	o.Beat = cmp.Or(o.Beat, o.Lease/4)
+	o.Tick = cmp.Or(o.Tick, time.Second)
+	o.Census = cmp.Or(o.Census, time.Minute)
+	o.DrainTimeout = cmp.Or(o.DrainTimeout, 25*time.Second)
+	o.MaxAttempts = cmp.Or(o.MaxAttempts, 5)
+	o.Block = cmp.Or(o.Block, 2*time.Second)
+	o.Timeout = cmp.Or(o.Timeout, 10*time.Minute)
+	o.Backoff = o.Backoff.withDefaults()
+	if o.Metrics == nil {
+		o.Metrics = NewMetrics(nil)
+	}
+	return o
+}
+
+// Consumer is one worker's part in the group.
+type Consumer struct {
+	store   *lua.Store
+	handler Handler
+	opts    Options
+	owner   string // the consumer's name in Redis, new at every start
+	log     zerolog.Logger
+	metrics *Metrics
+
+	slots   *slots
+	held    *held
+	gate    *gate
+	contact *contact
+	fleet   fleetSize
+	kill    chan struct{}
+	killed  sync.Once
+	runs    sync.WaitGroup // operations being run
+}
+
+// New makes a Consumer; Run starts it.
+func New(store *lua.Store, handler Handler, opts Options) *Consumer {
+	opts = opts.withDefaults()
+	for i := len(opts.Middleware) - 1; i >= 0; i-- {
+		handler = opts.Middleware[i](handler)
+	}
+	var suffix [4]byte
+	_, _ = rand.Read(suffix[:]) // never fails (crypto/rand)
+	owner := opts.Name + "-" + hex.EncodeToString(suffix[:])
+	return &Consumer{
+		store: store, handler: handler, opts: opts, owner: owner, metrics: opts.Metrics,
+		log:   opts.Log.With().Str("worker", owner).Logger(),
+		slots: newSlots(opts.Concurrency), held: newHeld(), gate: newGate(), contact: newContact(opts.Lease),
+		kill: make(chan struct{}),
+	}
+}
+
+// Owner is the consumer's name in Redis: the worker's name and 8 random
+// characters, new at every start, because a restarted worker under its old name
+// would never see what it had.
+func (c *Consumer) Owner() string { return c.owner }
+
+// Running is how many operations are being run.
+func (c *Consumer) Running() int { return c.held.size() }
+
+// Run consumes until ctx ends and then drains: it reads no more, lets what runs
+// finish or hand over within DrainTimeout, puts the rest back, and returns nil.
+// Stop cuts the drain short. An error means that it could not start; afterwards
+// a lost Redis is waited for.
+func (c *Consumer) Run(ctx context.Context) error {
+	if err := c.store.EnsureGroups(ctx, c.allStreams()); err != nil {
+		return err
+	}
+	reading, stopReading := context.WithCancel(ctx)
+	defer stopReading()
+	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopBackground()
+
+	var readers, roles sync.WaitGroup
+	for p := range c.store.Partitions() {
+		readers.Go(func() { c.read(reading, p) })
+		roles.Go(func() { c.tick(reading, p) })
+	}
+	roles.Go(func() { c.census(reading) })
+	roles.Go(func() { c.beat(background) })
+	roles.Go(func() { c.watchLeases(background) })
+
+	select {
+	case <-ctx.Done():
+	case <-c.kill:
+		stopReading()
+	}
+	c.drain(&readers)
+	stopBackground()
+	roles.Wait()
+	c.leave()
+	return nil
+}
+
+// Stop ends a drain at once: what still runs is cancelled and put back. Called
+// while Run is not draining it starts and ends the drain.
+func (c *Consumer) Stop() { c.killed.Do(func() { close(c.kill) }) }
+
+// streams are one partition's streams in the order of preference: resume streams
+// first.
+func (c *Consumer) streams(partition int) []lua.Stream {
+	streams := make([]lua.Stream, 0, 2*len(c.opts.Queues))
+	for _, resume := range []bool{true, false} {
+		for _, q := range c.opts.Queues {
+			streams = append(streams, lua.Stream{Partition: partition, Queue: q.Name, Resume: resume})
+		}
+	}
+	return streams
+}
+
+func (c *Consumer) allStreams() []lua.Stream {
+	var all []lua.Stream
+	for p := range c.store.Partitions() {
+		all = append(all, c.streams(p)...)
+	}
+	return all
+}
+
+// pause waits, and reports false when ctx ended first.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
+
+// Why a claim's context ends; context.Cause of a Handler's ctx is one of these
+// or lm.ErrFenced or lm.ErrCancelRequested.
+var (
+	ErrLeaseEnded     = errors.New("the lease ended without a renewal")
+	ErrDrained        = errors.New("the worker drains and the time is over")
+	ErrAttemptTimeout = errors.New("the attempt took too long")
+)

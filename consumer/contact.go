@@ -1,0 +1,41 @@
+package consumer
+
+import (
+	"sync"
+	"time"
+
+	"github.com/lighterman/lighterman/lua"
+)
+
+// contact remembers whether this worker reaches Redis. After contact was lost it
+// takes over nothing for one lease: everybody's leases ran out meanwhile, and
+// those who live must be given the time to say so.
+type contact struct {
+	lease time.Duration
+
+	mu     sync.Mutex
+	lost   bool
+	sitOut time.Time // no takeover before
+}
+
+func newContact(lease time.Duration) *contact { return &contact{lease: lease} }
+
+// note takes the error of a command; nil is a sign of life.
+func (c *contact) note(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case err != nil && lua.IsPassing(err):
+		c.lost = true
+	case err == nil && c.lost:
+		c.lost = false
+		c.sitOut = time.Now().Add(c.lease)
+	}
+}
+
+// mayTakeOver reports whether takeovers are safe now.
+func (c *contact) mayTakeOver() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.lost && !time.Now().Before(c.sitOut)
+}

@@ -1,0 +1,86 @@
+package consumer
+
+import (
+	"errors"
+	"time"
+
+	lm "github.com/lighterman/lighterman"
+	"github.com/lighterman/lighterman/lua"
+)
+
+// verb is the way in which a claim ends.
+type verb int
+
+const (
+	finishSucceeded verb = iota
+	finishFailed         // or cancelled: decision.outcome says
+	retry                // into the delayed set
+	putBack              // to whoever has room
+	drop                 // another claim holds the operation: write nothing
+)
+
+func (v verb) String() string {
+	return [...]string{"succeeded", "failed", "retry", "putback", "drop"}[v]
+}
+
+// decision is how a claim ends, and with which words.
+type decision struct {
+	kind    verb
+	outcome lm.Outcome
+	failure *lm.Error
+	delay   time.Duration
+	counted lua.Counted
+	reason  string
+}
+
+// newerWaits is how often an operation waits for a worker that can run it.
+const newerWaits = 10
+
+// decide says how a claim ends after its handler returned err. It is pure but
+// for the jitter of the backoff.
+func decide(claim lm.Claim, err error, opts Options) decision {
+	var parked *lm.Parked
+	kind := lm.KindOf(err)
+	switch {
+	case err == nil:
+		return decision{kind: finishSucceeded, outcome: lm.Succeeded}
+	case errors.Is(err, lm.ErrFenced), errors.Is(err, lm.ErrNotFound):
+		return decision{kind: drop, reason: "fenced"}
+	case errors.Is(err, ErrLeaseEnded), errors.Is(err, lm.ErrUnavailable):
+		return decision{kind: putBack, reason: "contact"}
+	case errors.Is(err, lm.ErrCancelRequested):
+		return decision{kind: finishFailed, outcome: lm.Cancelled, reason: string(lm.CancelRequested), failure: lm.Errorf(lm.CancelRequested, "cancelled on request")}
+	case errors.Is(err, ErrDrained), errors.Is(err, lm.ErrHandOver):
+		return decision{kind: putBack, reason: "drain"}
+	case errors.As(err, &parked):
+		return decision{kind: retry, delay: max(0, time.Until(parked.Until)), counted: lua.CountNothing, reason: code(parked.Reason)}
+	case kind == lm.SchemaTooNew, kind == lm.UnknownKind && claim.SchemaWaits < newerWaits:
+		return decision{kind: retry, delay: newerWait(claim.SchemaWaits), counted: lua.CountSchemaWait, reason: string(kind)}
+	case kind.Permanent():
+		return failed(lm.AsError(err))
+	case claim.Attempts+1 >= opts.MaxAttempts:
+		return failed(&lm.Error{Kind: lm.AttemptsUsedUp, Err: err})
+	}
+	delay := opts.Backoff.delay(claim.Attempts+1, retryAfter(err))
+	return decision{kind: retry, delay: delay, counted: lua.CountAttempt, reason: string(kind)}
+}
+
+func failed(e *lm.Error) decision {
+	return decision{kind: finishFailed, outcome: lm.Failed, failure: e, reason: string(e.Kind)}
+}
+
+func retryAfter(err error) time.Duration {
+	var e *lm.Error
+	if errors.As(err, &e) {
+		return e.RetryAfter
+	}
+	return 0
+}
+
+// code keeps a person's reason short enough for the history.
+func code(reason string) string {
+	if len(reason) > 40 {
+		return reason[:40]
+	}
+	return reason
+}

@@ -1,0 +1,108 @@
+package consumer
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	lm "github.com/lighterman/lighterman"
+	"github.com/lighterman/lighterman/lua"
+)
+
+// hold is one claim that this worker has. Its context ends with a cause when the
+// claim is lost or wanted back.
+type hold struct {
+	claim    lm.Claim
+	followed atomic.Bool
+	cancel   context.CancelCauseFunc
+	renewed  atomic.Int64 // monotonic ns since start, from the sending of the last good renewal; the heartbeat writes it
+	ending   atomic.Bool  // set by whoever ends the claim, once
+}
+
+// endOnce reports whether the caller is the one to end the claim.
+func (h *hold) endOnce() bool { return h.ending.CompareAndSwap(false, true) }
+
+// held is the set of claims that this worker has. All methods may be called
+// concurrently.
+type held struct {
+	start time.Time // carries the monotonic clock
+
+	mu    sync.Mutex
+	byID  map[lm.TraceID]*hold
+	empty chan struct{} // closed while the set is empty
+}
+
+func newHeld() *held {
+	h := &held{start: time.Now(), byID: make(map[lm.TraceID]*hold), empty: make(chan struct{})}
+	close(h.empty)
+	return h
+}
+
+// since is the monotonic time of this process.
+func (s *held) since() time.Duration { return time.Since(s.start) }
+
+func (s *held) add(h *hold) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.byID) == 0 {
+		s.empty = make(chan struct{})
+	}
+	s.byID[h.claim.ID] = h
+}
+
+func (s *held) remove(h *hold) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.byID[h.claim.ID] != h {
+		return
+	}
+	delete(s.byID, h.claim.ID)
+	if len(s.byID) == 0 {
+		close(s.empty)
+	}
+}
+
+func (s *held) has(id lm.TraceID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.byID[id] != nil
+}
+
+func (s *held) size() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.byID)
+}
+
+// all lists the holds, those of one partition when it is not negative.
+func (s *held) all(partition int) []*hold {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	holds := make([]*hold, 0, len(s.byID))
+	for id, h := range s.byID {
+		if partition < 0 || id.Partition() == partition {
+			holds = append(holds, h)
+		}
+	}
+	return holds
+}
+
+// awaitEmpty waits until nothing is held or ctx ends.
+func (s *held) awaitEmpty(ctx context.Context) {
+	s.mu.Lock()
+	empty := s.empty
+	s.mu.Unlock()
+	select {
+	case <-empty:
+	case <-ctx.Done():
+	}
+}
+
+func renewals(holds []*hold) []lua.Renewal {
+	r := make([]lua.Renewal, len(holds))
+	for i, h := range holds {
+		r[i] = lua.Renewal{ID: h.claim.ID, Fence: h.claim.Fence}
+	}
+	return r
+}

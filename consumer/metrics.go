@@ -1,0 +1,86 @@
+package consumer
+
+import (
+	"strconv"
+
+	lm "github.com/lighterman/lighterman"
+	"github.com/lighterman/lighterman/lua"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Metrics count what a worker does. Labels come from fixed sets or the
+// configuration, never from requests or providers' texts.
+type Metrics struct {
+	Claims      *prometheus.CounterVec   // by queue
+	Wait        *prometheus.HistogramVec // from enqueue to the first claim, by queue
+	Handle      *prometheus.HistogramVec // of a handler, by kind
+	Endings     *prometheus.CounterVec   // by outcome
+	Retries     *prometheus.CounterVec   // by reason
+	DeadLetters *prometheus.CounterVec   // by reason
+	Takeovers   *prometheus.CounterVec   // by cause
+	Fenced      prometheus.Counter
+	Operations  *prometheus.GaugeVec // in Redis, by partition, queue and state: waiting, running, delayed
+}
+
+// seconds are the buckets of durations: model calls run from milliseconds to
+// tens of minutes.
+var seconds = []float64{.001, .005, .025, .1, .5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800}
+
+// NewMetrics makes the metrics and registers them; nil registers nowhere.
+func NewMetrics(r prometheus.Registerer) *Metrics {
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "lighterman", Name: name, Help: help}, labels)
+	}
+	histogram := func(name, help string, labels ...string) *prometheus.HistogramVec {
+		return prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: "lighterman", Name: name, Help: help, Buckets: seconds}, labels)
+	}
+	m := &Metrics{
+		Claims:      counter("claims_total", "Operations claimed.", "queue"),
+		Wait:        histogram("wait_seconds", "From enqueue to the first claim.", "queue"),
+		Handle:      histogram("handle_seconds", "Time in the handler.", "kind"),
+		Endings:     counter("endings_total", "Operations ended here.", "outcome"),
+		Retries:     counter("retries_total", "Operations set aside to be tried again.", "reason"),
+		DeadLetters: counter("dead_letters_total", "Operations set aside for people.", "reason"),
+		Takeovers:   counter("takeovers_total", "Claims taken over from other workers.", "cause"),
+		Fenced:      prometheus.NewCounter(prometheus.CounterOpts{Namespace: "lighterman", Name: "fenced_writes_total", Help: "Writes refused because another claim holds the operation."}),
+		Operations: prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "lighterman", Name: "operations", Help: "Operations in Redis, as of the last tick of this worker."},
+			[]string{"partition", "queue", "state"}),
+	}
+	if r != nil {
+		r.MustRegister(m.Claims, m.Wait, m.Handle, m.Endings, m.Retries, m.DeadLetters, m.Takeovers, m.Fenced, m.Operations)
+	}
+	return m
+}
+
+func (m *Metrics) claimed(queue string, claim lm.Claim) {
+	m.Claims.WithLabelValues(queue).Inc()
+	if claim.Attempts == 0 && claim.CrashesTotal == 0 {
+		m.Wait.WithLabelValues(queue).Observe(max(0, claim.ClaimedAt.Sub(claim.Created)).Seconds())
+	}
+}
+
+func (m *Metrics) ended(d decision) {
+	switch d.kind {
+	case finishSucceeded:
+		m.Endings.WithLabelValues(string(lm.Succeeded)).Inc()
+	case finishFailed:
+		m.Endings.WithLabelValues(string(d.outcome)).Inc()
+		if d.outcome == lm.Failed {
+			m.DeadLetters.WithLabelValues(d.reason).Inc()
+		}
+	case retry:
+		reason := d.reason
+		if d.counted == lua.CountNothing {
+			reason = "parked" // a person's reason is no label
+		}
+		m.Retries.WithLabelValues(reason).Inc()
+	}
+}
+
+func (m *Metrics) depths(partition int, counts lua.Counts) {
+	for _, queue := range counts.Queues() {
+		for _, state := range []string{"waiting", "running", "delayed"} {
+			m.Operations.WithLabelValues(strconv.Itoa(partition), queue, state).Set(float64(counts[state+":"+queue]))
+		}
+	}
+}

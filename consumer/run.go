@@ -1,0 +1,139 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	lm "github.com/lighterman/lighterman"
+	"github.com/lighterman/lighterman/lua"
+	"github.com/lighterman/lighterman/statemachine"
+)
+
+// begin holds a claim and runs it in a goroutine of its own. renewed is the
+// monotonic time of this process when the claim was asked for at the latest.
+func (c *Consumer) begin(answer lua.Claimed, renewed time.Duration) {
+	h := &hold{claim: answer.Claim}
+	h.claim.Followed = &h.followed
+	h.claim.Draining = c.gate.wanted()
+	h.renewed.Store(int64(renewed))
+	ctx, cancel := context.WithCancelCause(context.Background())
+	h.cancel = cancel
+	c.held.add(h)
+	c.runs.Go(func() {
+		defer c.slots.give(1)
+		defer c.held.remove(h)
+		defer cancel(nil)
+		switch {
+		case answer.CancelRequested:
+			c.end(h, lm.Result{}, lm.ErrCancelRequested, false)
+		case !answer.Started:
+			c.alone(ctx, h)
+		default:
+			c.work(ctx, h)
+		}
+	})
+}
+
+// work calls the handler and ends the claim with what it returned.
+func (c *Consumer) work(ctx context.Context, h *hold) {
+	timeout := h.claim.Request.Timeout
+	if timeout <= 0 {
+		timeout = c.opts.Timeout
+	}
+	limited, stop := context.WithTimeoutCause(ctx, timeout, ErrAttemptTimeout)
+	defer stop()
+	started := time.Now()
+	result, err := c.handle(limited, h.claim)
+	c.metrics.Handle.WithLabelValues(h.claim.Request.Kind).Observe(time.Since(started).Seconds())
+	if cause := context.Cause(limited); err != nil && cause != nil && !errors.Is(err, cause) {
+		err = causeFirst(cause, err)
+	}
+	c.end(h, result, err, true)
+}
+
+// causeFirst says why a handler's context ended, which explains its error.
+func causeFirst(cause, err error) error {
+	if errors.Is(cause, ErrAttemptTimeout) {
+		return &lm.Error{Kind: lm.TimedOut, Err: cause}
+	}
+	return errors.Join(cause, err)
+}
+
+// handle calls the handler; a panic is an error of this operation alone.
+func (c *Consumer) handle(ctx context.Context, claim lm.Claim) (result lm.Result, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			c.log.Error().Str("trace_id", string(claim.ID)).Str("kind", claim.Request.Kind).Bytes("stack", debug.Stack()).Msg("handler panicked")
+			err = &lm.Error{Kind: lm.HandlerPanicked, Err: fmt.Errorf("handler panicked: %v", r)}
+		}
+	}()
+	return c.handler.Handle(ctx, claim)
+}
+
+// end turns what a handler returned into the one write that ends the claim.
+func (c *Consumer) end(h *hold, result lm.Result, err error, tried bool) {
+	if !h.endOnce() {
+		return
+	}
+	d := decide(h.claim, err, c.opts)
+	log := c.log.Debug()
+	if d.kind != finishSucceeded {
+		log = c.log.Info()
+	}
+	log.Str("trace_id", string(h.claim.ID)).Int64("epoch", int64(h.claim.Fence.Epoch)).Str("decision", d.kind.String()).
+		Str("reason", d.reason).Dur("delay", d.delay).Msg("operation ends here")
+	write := func() error { return c.write(h.claim, d, result, tried) }
+	if d.kind == drop {
+		c.metrics.Fenced.Inc()
+		return
+	}
+	c.untilWritten(h, d, write)
+}
+
+// write makes the write of a decision.
+func (c *Consumer) write(claim lm.Claim, d decision, result lm.Result, tried bool) error {
+	ctx := context.Background()
+	from := claim.Fence.State()
+	switch d.kind {
+	case putBack:
+		return c.store.Release(ctx, claim, d.reason)
+	case retry:
+		return c.store.Retry(ctx, claim, lua.Aside{Path: statemachine.PathRetry(from), Delay: d.delay, Counted: d.counted, Reason: d.reason})
+	case finishSucceeded:
+		result.Outcome, result.Err = lm.Succeeded, nil
+		return c.store.Finish(ctx, claim, lua.Ending{Path: statemachine.Path(from, lm.Completed), Result: result, Tried: tried})
+	default:
+		result.Outcome, result.Err, result.Body = d.outcome, d.failure, nil
+		return c.store.Finish(ctx, claim, lua.Ending{Path: statemachine.PathFailed(from), Result: result, Tried: tried})
+	}
+}
+
+// untilWritten repeats the ending write while Redis is away: the answer was paid
+// for. It ends when the write is made, refused, or the worker is killed.
+func (c *Consumer) untilWritten(h *hold, d decision, write func() error) {
+	for {
+		err := write()
+		c.contact.note(err)
+		switch {
+		case err == nil:
+			c.metrics.ended(d)
+			return
+		case errors.Is(err, lm.ErrFenced) || errors.Is(err, lm.ErrNotFound) || errors.Is(err, lm.ErrIllegal):
+			c.metrics.Fenced.Inc()
+			c.log.Warn().Err(err).Str("trace_id", string(h.claim.ID)).Int64("epoch", int64(h.claim.Fence.Epoch)).Msg("the end of a claim was refused")
+			return
+		case !lua.IsPassing(err) && !lua.IsOutOfMemory(err):
+			c.log.Error().Err(err).Str("trace_id", string(h.claim.ID)).Msg("end a claim; a sweep takes it over")
+			return
+		}
+		c.log.Warn().Err(err).Str("trace_id", string(h.claim.ID)).Msg("end a claim; trying again")
+		select {
+		case <-c.kill:
+			return
+		case <-time.After(errorPause):
+		}
+	}
+}

@@ -1,0 +1,118 @@
+package consumer
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync/atomic"
+	"time"
+
+	lm "github.com/lighterman/lighterman"
+	"github.com/lighterman/lighterman/lua"
+)
+
+// ticksPerInterval is how many workers ask for a tick in each interval: enough
+// that one that dies is not missed, few enough that a large fleet is quiet.
+const ticksPerInterval = 4
+
+// fleetSize is about how many workers there are; the census writes it.
+type fleetSize struct{ n atomic.Int64 }
+
+// stretch is how much longer than an interval this worker waits between its
+// ticks, so that the whole fleet asks about ticksPerInterval times.
+func (f *fleetSize) stretch() time.Duration {
+	return time.Duration(max(1, f.n.Load()/ticksPerInterval))
+}
+
+// tick is one partition's ticker: it promotes what is due and sweeps what dead
+// workers left. Redis lets one worker through in each interval.
+func (c *Consumer) tick(ctx context.Context, partition int) {
+	streams := c.streams(partition)
+	interval := c.opts.Tick * 9 / 10 // a little less than between the asking, so that no turn is missed
+	for pause(ctx, (c.opts.Tick-c.opts.Tick/20+rand.N(c.opts.Tick/10))*c.fleet.stretch()) {
+		due, err := c.store.Tick(ctx, partition, interval, c.opts.Lease, streams)
+		if ctx.Err() != nil {
+			return
+		}
+		c.contact.note(err)
+		if err != nil {
+			c.log.Warn().Err(err).Int("partition", partition).Msg("tick")
+			continue
+		}
+		if !due.Ran {
+			continue
+		}
+		c.metrics.depths(partition, due.Counts)
+		streams = withQueues(streams, partition, due.Counts.Queues())
+		c.promote(ctx, partition, due.Delayed)
+		if c.contact.mayTakeOver() {
+			for _, s := range due.Stalled {
+				c.sweep(ctx, s)
+			}
+		}
+	}
+}
+
+// withQueues adds the streams of queues that this worker does not serve, so that
+// what was left there is taken over too.
+func withQueues(streams []lua.Stream, partition int, queues []string) []lua.Stream {
+	known := make(map[string]bool)
+	for _, s := range streams {
+		known[s.Queue] = true
+	}
+	for _, q := range queues {
+		if !known[q] {
+			streams = append(streams, lua.Stream{Partition: partition, Queue: q, Resume: true}, lua.Stream{Partition: partition, Queue: q})
+		}
+	}
+	return streams
+}
+
+func (c *Consumer) promote(ctx context.Context, partition int, ids []lm.TraceID) {
+	if len(ids) == 0 {
+		return
+	}
+	if _, err := c.store.Promote(ctx, partition, ids); err != nil && ctx.Err() == nil {
+		c.log.Warn().Err(err).Int("partition", partition).Msg("promote")
+	}
+}
+
+// sweep takes over every entry of a stream that has been idle for a lease, page
+// by page to the end, and puts it back.
+func (c *Consumer) sweep(ctx context.Context, s lua.Stalled) {
+	for from := s.From; from != "" && ctx.Err() == nil; {
+		taken, next, err := c.store.Idle(ctx, c.owner, s.Stream, c.opts.Lease, from)
+		c.contact.note(err)
+		if err != nil {
+			c.log.Warn().Err(err).Str("queue", s.Stream.Queue).Msg("sweep")
+			return
+		}
+		if err := c.putBackIdle(ctx, taken); err != nil {
+			c.log.Warn().Err(err).Str("queue", s.Stream.Queue).Msg("sweep: put back")
+			return
+		}
+		from = next
+	}
+}
+
+// putBackIdle puts back what a sweep took, but for what this worker holds itself
+// (its own beat was late). Foreign entries without a trace are adopted first.
+func (c *Consumer) putBackIdle(ctx context.Context, taken []lua.Taken) error {
+	var known []lua.Taken
+	var unknown []lua.Entry
+	for _, t := range taken {
+		_, own := t.Entry.Own()
+		switch {
+		case c.held.has(t.Record.ID):
+		case !own && t.Record.Entry != t.Entry.Names():
+			unknown = append(unknown, t.Entry)
+		default:
+			known = append(known, t)
+		}
+	}
+	c.putBackUnclaimed(unknown, "lease")
+	if len(known) == 0 {
+		return nil
+	}
+	_, err := c.takeover(ctx, "lease", true, known)
+	return err
+}

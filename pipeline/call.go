@@ -1,0 +1,96 @@
+package pipeline
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	lm "github.com/lighterman/lighterman"
+	"github.com/lighterman/lighterman/internal/failpoint"
+)
+
+// Ask puts one user message to the operation's model and returns the answer's
+// text. Like a Step it is asked once: the answer is checkpointed under its name.
+// Tools that the worker has are offered to the model and run.
+func (o *Op) Ask(ctx context.Context, name, prompt string) (string, error) {
+	body, err := json.Marshal(map[string]any{"messages": []map[string]string{{"role": "user", "content": prompt}}})
+	if err != nil {
+		return "", lm.Permanent(err)
+	}
+	answer, err := o.Chat(ctx, name, body)
+	return lm.Result{Body: answer.Body}.Text(), err
+}
+
+// Chat puts an OpenAI chat-completions body to a model: the body's, else the
+// request's. It runs the tools that the model asks for and returns the last
+// answer, with the usage of all rounds. Every round and every tool call is
+// checkpointed under the name.
+func (o *Op) Chat(ctx context.Context, name string, body json.RawMessage) (lm.Answer, error) {
+	if err := o.use(name); err != nil {
+		return lm.Answer{}, err
+	}
+	return o.converse(ctx, name+"/", body, true)
+}
+
+// infer makes one model call, or restores its answer. The caller records it.
+func (o *Op) infer(ctx context.Context, name, kind string, body json.RawMessage) (answer lm.Answer, restored bool, err error) {
+	if data, ok := o.lookup(name); ok {
+		if err := json.Unmarshal(data, &answer); err == nil {
+			o.count(answer.Usage)
+			return answer, true, nil
+		}
+	}
+	if err := o.enter(ctx, lm.Inferring); err != nil {
+		return answer, false, err
+	}
+	failpoint.At("inferring")
+	r := &o.claim.Request
+	call := lm.Call{
+		Kind: kind, Model: o.model(kind, body), Body: body, Key: o.Key(name), ID: o.claim.ID,
+		Tenant: r.Tenant, Thread: r.Thread, Run: r.Run, Agent: r.Agent, Attempt: o.Attempt(),
+	}
+	began := time.Now()
+	answer, err = o.p.opts.Caller.Call(ctx, call)
+	o.p.opts.Metrics.stage(lm.Inferring, began)
+	if err != nil {
+		return lm.Answer{}, false, err
+	}
+	failpoint.At("inferred")
+	if answer.Usage.Calls == 0 {
+		answer.Usage.Calls = 1
+	}
+	o.count(answer.Usage)
+	return answer, false, nil
+}
+
+func (o *Op) count(u lm.Usage) {
+	o.state.Lock()
+	defer o.state.Unlock()
+	o.called = true
+	o.usage = o.usage.Add(u)
+}
+
+// model is whom to call: the request's model where it names one, else the
+// body's, else the default of the kind.
+func (o *Op) model(kind string, body json.RawMessage) string {
+	if o.claim.Request.Model != "" {
+		return o.claim.Request.Model
+	}
+	var named struct {
+		Model string `json:"model"`
+	}
+	if json.Unmarshal(body, &named) == nil && named.Model != "" {
+		return named.Model
+	}
+	return o.p.opts.Models[kind]
+}
+
+// saveAnswer records a model's answer and that the next stage begins.
+func (o *Op) saveAnswer(ctx context.Context, name string, answer lm.Answer, next lm.State) error {
+	data, err := json.Marshal(answer)
+	if err != nil {
+		return lm.Permanent(fmt.Errorf("encode an answer: %w", err))
+	}
+	return o.record(ctx, name, data, next)
+}

@@ -1,0 +1,128 @@
+package pipeline
+
+import (
+	"context"
+	"encoding/json"
+	"strconv"
+	"sync"
+	"time"
+
+	lm "github.com/lighterman/lighterman"
+	"github.com/lighterman/lighterman/internal/failpoint"
+	"golang.org/x/sync/errgroup"
+)
+
+// converse calls the model, runs the tools it asks for, and calls it again with
+// what they said, until it answers. prefix begins the names of the rounds. The
+// last answer is recorded only when keep is set: a kind that returns it at once
+// saves it with the finishing write.
+func (o *Op) converse(ctx context.Context, prefix string, body json.RawMessage, keep bool) (lm.Answer, error) {
+	talk, err := newTalk(body, o.p.opts.Tools)
+	if err != nil {
+		return lm.Answer{}, err
+	}
+	var usage lm.Usage
+	for round := 1; ; round++ {
+		name := prefix + "turn:" + strconv.Itoa(round)
+		answer, restored, err := o.infer(ctx, name, "chat", talk.body())
+		if err != nil {
+			return lm.Answer{}, err
+		}
+		usage = usage.Add(answer.Usage)
+		message, calls := toolCalls(answer.Body)
+		if len(calls) == 0 || !o.ours(calls) {
+			if keep && !restored {
+				err = o.saveAnswer(ctx, name, answer, lm.Inferring)
+			}
+			answer.Usage = usage
+			return answer, err
+		}
+		if round > o.p.opts.MaxToolRounds {
+			return lm.Answer{}, lm.Permanent(lm.Errorf(lm.PermanentFailure, "the model asked for tools in more than %d rounds", o.p.opts.MaxToolRounds))
+		}
+		if !restored {
+			if err := o.saveAnswer(ctx, name, answer, lm.ToolExecuting); err != nil {
+				return lm.Answer{}, err
+			}
+		}
+		contents, err := o.runTools(ctx, prefix+"tool:"+strconv.Itoa(round)+":", calls)
+		if err != nil {
+			return lm.Answer{}, err
+		}
+		if err := talk.add(message, calls, contents); err != nil {
+			return lm.Answer{}, err
+		}
+	}
+}
+
+// ours reports whether all called tools are this worker's. Others are the
+// producer's: the answer goes back to it with the calls.
+func (o *Op) ours(calls []toolCall) bool {
+	for _, c := range calls {
+		if o.p.opts.Tools == nil || !o.p.opts.Tools.Has(c.Function.Name) {
+			return false
+		}
+	}
+	return true
+}
+
+// toolsAtOnce bounds how many tools of one answer run at the same time.
+const toolsAtOnce = 8
+
+// runTools runs the tool calls of one answer, each once in the life of the
+// operation, and returns their contents in order. With the last one's result it
+// is recorded that inference goes on.
+func (o *Op) runTools(ctx context.Context, prefix string, calls []toolCall) ([]string, error) {
+	contents := make([]string, len(calls))
+	var open []int
+	for i, c := range calls {
+		if data, ok := o.lookup(prefix + c.ID); ok {
+			contents[i] = string(data)
+			continue
+		}
+		open = append(open, i)
+	}
+	if len(open) == 0 {
+		return contents, nil
+	}
+	if err := o.enter(ctx, lm.ToolExecuting); err != nil {
+		return nil, err
+	}
+	var mu sync.Mutex // over left and the record that it decides
+	left := len(open)
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(toolsAtOnce)
+	for _, i := range open {
+		group.Go(func() error {
+			content, err := o.runTool(ctx, prefix, calls[i])
+			if err != nil {
+				return err
+			}
+			contents[i] = content
+			mu.Lock()
+			defer mu.Unlock()
+			left--
+			next := lm.ToolExecuting
+			if left == 0 {
+				next = lm.Inferring
+			}
+			return o.record(ctx, prefix+calls[i].ID, []byte(content), next)
+		})
+	}
+	return contents, group.Wait()
+}
+
+func (o *Op) runTool(ctx context.Context, prefix string, c toolCall) (string, error) {
+	select {
+	case <-o.claim.Draining:
+		return "", lm.ErrHandOver
+	default:
+	}
+	failpoint.At("tool")
+	began := time.Now()
+	content, err := o.p.opts.Tools.Call(ctx, lm.ToolCall{
+		ID: c.ID, Name: c.Function.Name, Arguments: json.RawMessage(c.Function.Arguments), Key: o.Key(prefix + c.ID), Trace: o.claim.ID,
+	})
+	o.p.opts.Metrics.stage(lm.ToolExecuting, began)
+	return content, err
+}

@@ -1,0 +1,46 @@
+package pipeline
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	lm "github.com/lighterman/lighterman"
+)
+
+// chat is the built-in kind chat: the request's body through the model and its
+// tools. The last answer is saved by the finishing write, so that a plain chat
+// is four scripts in all.
+func chat(ctx context.Context, op *Op) (any, error) {
+	return op.converse(ctx, "", op.Request().Body, false)
+}
+
+// single is the built-in kinds prompt and embed: one call.
+func single(ctx context.Context, op *Op) (any, error) {
+	r := op.Request()
+	answer, _, err := op.infer(ctx, "turn:1", r.Kind, r.Body)
+	return answer, err
+}
+
+// encode makes a Func's return value the body of the result.
+func encode(out any) (json.RawMessage, error) {
+	switch v := out.(type) {
+	case nil:
+		return json.RawMessage("null"), nil
+	case lm.Answer:
+		return v.Body, nil
+	case json.RawMessage:
+		return valid(v)
+	case []byte:
+		return valid(v)
+	default:
+		return json.Marshal(v)
+	}
+}
+
+func valid(b []byte) (json.RawMessage, error) {
+	if !json.Valid(b) {
+		return nil, fmt.Errorf("%d bytes that are not JSON; return a string for text", len(b))
+	}
+	return b, nil
+}

@@ -1,0 +1,181 @@
+package pipeline
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	lm "github.com/lighterman/lighterman"
+	"github.com/lighterman/lighterman/checkpoint"
+	"github.com/lighterman/lighterman/internal/failpoint"
+	"github.com/lighterman/lighterman/statemachine"
+)
+
+// Op is the operation that a Func runs. Its methods and Step may be called from
+// several goroutines of the Func; their writes take turns.
+type Op struct {
+	p       *Pipeline
+	claim   lm.Claim
+	started time.Time
+
+	mu      sync.Mutex // over book, unsaved and the write, so that fields reach Redis in the book's order
+	book    *checkpoint.Book
+	unsaved []lm.Step // recorded, but their write failed (a full Redis): they go with the next one
+
+	state  sync.Mutex // over what follows
+	used   map[string]bool
+	called bool // a model was called, or its answer restored
+	usage  lm.Usage
+	frames uint64
+}
+
+func newOp(p *Pipeline, claim lm.Claim, book *checkpoint.Book) *Op {
+	return &Op{p: p, claim: claim, book: book, started: time.Now(), used: make(map[string]bool)}
+}
+
+// ID is the operation's trace ID.
+func (o *Op) ID() lm.TraceID { return o.claim.ID }
+
+// Request is what the producer asked for. Do not change it.
+func (o *Op) Request() *lm.Request { return &o.claim.Request }
+
+// Attempt is 1 at the first try, and grows with each one that returned an error;
+// a takeover is no new attempt.
+func (o *Op) Attempt() int { return o.claim.Attempts + 1 }
+
+// Key names a step of this operation for the world outside: the same after every
+// takeover and retry, so that a receiver can tell a repeat.
+func (o *Op) Key(step string) string { return string(o.claim.ID) + "/" + step }
+
+// Usage is what the operation's model calls consumed so far, restored ones
+// included.
+func (o *Op) Usage() lm.Usage {
+	o.state.Lock()
+	defer o.state.Unlock()
+	return o.usage
+}
+
+// Emit sends a frame to those who follow the operation: progress, or what a Func
+// wants to stream. Where nobody follows and the request does not say stream it
+// does nothing. An error means that the claim is lost.
+func (o *Op) Emit(ctx context.Context, kind lm.FrameType, data string) error {
+	if o.p.opts.Frames == nil || !o.wanted() {
+		return nil
+	}
+	o.state.Lock()
+	defer o.state.Unlock()
+	o.frames++
+	frame := lm.Frame{Epoch: o.claim.Fence.Epoch, Seq: o.frames, Type: kind, Data: data}
+	err := o.p.opts.Frames.Frames(ctx, o.claim, []lm.Frame{frame})
+	if errors.Is(err, lm.ErrFenced) {
+		return err
+	}
+	if err != nil {
+		o.p.opts.Log.Debug().Err(err).Str("trace_id", string(o.claim.ID)).Msg("frame dropped")
+	}
+	return nil
+}
+
+func (o *Op) wanted() bool {
+	if o.claim.Followed != nil && o.claim.Followed.Load() {
+		return true
+	}
+	var body struct {
+		Stream bool `json:"stream"`
+	}
+	return json.Unmarshal(o.claim.Request.Body, &body) == nil && body.Stream
+}
+
+// use marks a step's name as taken in this run.
+func (o *Op) use(name string) error {
+	if name == "" || len(name) > 256 {
+		return lm.Permanent(fmt.Errorf("step name %.80q: want 1 to 256 bytes", name))
+	}
+	o.state.Lock()
+	defer o.state.Unlock()
+	if o.used[name] {
+		return lm.Permanent(fmt.Errorf("step %q is used twice in one operation; give each its own name", name))
+	}
+	o.used[name] = true
+	return nil
+}
+
+// lookup is the recorded result of a step.
+func (o *Op) lookup(name string) ([]byte, bool) {
+	data, ok := o.book.Lookup(name)
+	if ok {
+		o.p.opts.Metrics.Restored.Inc()
+	}
+	return data, ok
+}
+
+// enter records that a stage begins, before its work does. A worker that drains
+// hands over here, where everything before is saved.
+func (o *Op) enter(ctx context.Context, stage lm.State) error {
+	select {
+	case <-o.claim.Draining:
+		return lm.ErrHandOver
+	default:
+	}
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	if o.claim.Fence.State() == stage {
+		return nil
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.writeLocked(ctx, stage, nil)
+}
+
+// record saves a finished step, and with it that the next stage begins. It
+// returns when both are in Redis.
+func (o *Op) record(ctx context.Context, name string, data []byte, next lm.State) error {
+	failpoint.At("before_checkpoint")
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	fields, err := o.book.Record(name, data)
+	if errors.Is(err, checkpoint.ErrTooLarge) {
+		o.p.opts.Log.Warn().Err(err).Str("trace_id", string(o.claim.ID)).Str("step", name).Msg("step not saved; a takeover repeats it")
+		fields, err = nil, nil
+	}
+	if err != nil {
+		return err
+	}
+	err = o.writeLocked(ctx, next, fields)
+	failpoint.At("after_checkpoint")
+	return err
+}
+
+// writeLocked moves the claim to a state on the shortest way and writes
+// checkpoint fields, in one script. The caller holds mu.
+func (o *Op) writeLocked(ctx context.Context, to lm.State, fields []lm.Step) error {
+	from := o.claim.Fence.State()
+	path := statemachine.Path(from, to)
+	if path == nil {
+		return fmt.Errorf("%w: no way from %s to %s", lm.ErrIllegal, from, to)
+	}
+	fields = append(o.unsaved, fields...)
+	if len(path) == 0 && len(fields) == 0 {
+		return nil
+	}
+	err := o.p.opts.Machine.Advance(ctx, o.claim, path, fields...)
+	if err != nil {
+		o.unsaved = fields
+	}
+	if errors.Is(err, lm.ErrOutOfMemory) {
+		o.p.opts.Log.Warn().Str("trace_id", string(o.claim.ID)).Msg("redis is out of memory, the checkpoint goes with the next write")
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	o.unsaved = nil
+	if len(fields) > 0 {
+		o.book.Saved()
+	}
+	return nil
+}

@@ -1,0 +1,116 @@
+package pipeline
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"sort"
+	"strings"
+
+	lm "github.com/lighterman/lighterman"
+	"github.com/lighterman/lighterman/checkpoint"
+	"github.com/lighterman/lighterman/statemachine"
+	"github.com/rs/zerolog"
+)
+
+// Caller calls a model: the router, or a provider where there is only one.
+type Caller interface {
+	Call(ctx context.Context, call lm.Call) (lm.Answer, error)
+}
+
+// Tools are what models may call. Declared ones are offered with every chat that
+// brings no tools of its own.
+type Tools interface {
+	Declared() []lm.Tool
+	Has(name string) bool
+	Call(ctx context.Context, call lm.ToolCall) (content string, err error)
+}
+
+// Frames takes an operation's frames to those who follow it.
+type Frames interface {
+	Frames(ctx context.Context, claim lm.Claim, frames []lm.Frame) error
+}
+
+// Func runs one kind of operation. What it returns becomes the result: a string
+// as a JSON string, an lm.Answer as its body, JSON as it is, anything else
+// marshalled. It must be deterministic in the names of its steps, and is called
+// concurrently for different operations.
+type Func func(ctx context.Context, op *Op) (any, error)
+
+// Options are what a Pipeline works with. Caller, Codec and Machine are needed.
+type Options struct {
+	Caller        Caller
+	Machine       *statemachine.Machine
+	Codec         *checkpoint.Codec
+	Tools         Tools             // nil: none
+	Frames        Frames            // nil: frames go nowhere
+	Models        map[string]string // the model of a request that names none, by kind
+	MaxToolRounds int               // default 64
+	Metrics       *Metrics          // default: counted nowhere
+	Log           zerolog.Logger
+}
+
+// Pipeline satisfies consumer.Handler.
+type Pipeline struct {
+	opts  Options
+	funcs map[string]Func
+}
+
+// New makes a Pipeline with the built-in kinds chat, prompt and embed.
+func New(o Options) *Pipeline {
+	o.MaxToolRounds = cmp.Or(o.MaxToolRounds, 64)
+	if o.Metrics == nil {
+		o.Metrics = NewMetrics(nil)
+	}
+	p := &Pipeline{opts: o, funcs: make(map[string]Func)}
+	p.Register("chat", chat)
+	p.Register("prompt", single)
+	p.Register("embed", single)
+	return p
+}
+
+// Register makes f the handler of a kind; a second one replaces the first. All
+// must be registered before the first operation.
+func (p *Pipeline) Register(kind string, f Func) { p.funcs[kind] = f }
+
+// Kinds lists the registered kinds.
+func (p *Pipeline) Kinds() []string {
+	kinds := make([]string, 0, len(p.funcs))
+	for k := range p.funcs {
+		kinds = append(kinds, k)
+	}
+	sort.Strings(kinds)
+	return kinds
+}
+
+// newerWaits is how often an operation with a newer worker's checkpoint waits for
+// one before it starts over.
+const newerWaits = 10
+
+// Handle runs a claim: it opens the checkpoint, runs the kind's Func and encodes
+// what it returns. Errors are lighterman's kinds: UnknownKind, SchemaTooNew,
+// InvalidRequest, or what the Func returned.
+func (p *Pipeline) Handle(ctx context.Context, claim lm.Claim) (lm.Result, error) {
+	f, ok := p.funcs[claim.Request.Kind]
+	if !ok {
+		return lm.Result{}, lm.Errorf(lm.UnknownKind, "this worker has no handler for kind %q (it has %s)", claim.Request.Kind, strings.Join(p.Kinds(), ", "))
+	}
+	book, err := p.opts.Codec.Open(claim.ID, claim.Checkpoint)
+	if errors.Is(err, checkpoint.ErrSchemaNewer) && claim.SchemaWaits < newerWaits {
+		return lm.Result{}, &lm.Error{Kind: lm.SchemaTooNew, Err: err}
+	}
+	if err != nil {
+		p.opts.Log.Warn().Err(err).Str("trace_id", string(claim.ID)).Msg("checkpoint unusable, starting over")
+	}
+	op := newOp(p, claim, book)
+	out, err := f(ctx, op)
+	if err != nil {
+		return lm.Result{Usage: op.Usage()}, err
+	}
+	body, err := encode(out)
+	if err != nil {
+		return lm.Result{}, lm.Permanent(fmt.Errorf("encode the result of kind %q: %w", claim.Request.Kind, err))
+	}
+	return lm.Result{Body: body, Usage: op.Usage()}, nil
+}

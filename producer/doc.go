@@ -1,0 +1,26 @@
+// Package producer is the Go client of a Lighterman fleet: it enqueues
+// operations, one or many, and waits for what they end in.
+//
+// # Enqueueing
+//
+// Once Enqueue returns without an error the operation is in Redis and reaches
+// exactly one end. Goroutines that enqueue at the same time share round trips:
+// the first request of a partition leaves at once, what arrives while it is
+// under way leaves together after it.
+//
+// # Waiting
+//
+// A notice in a Redis stream says that an operation has ended. It is a hint and
+// can be missed; the trace is the truth:
+//
+//	          first look              notice, or every 10 s
+//	Wait ---> position known ---> trace read ---> waiting ---> result read ---> answer
+//	              ^                                  |
+//	              +------- contact lost -------------+
+//
+// The position in the notice stream is taken before the trace is read, so that an
+// operation that ends in between is seen in one of the two. After a lost
+// contact both are done again. All who wait on one Client share one reader per
+// notice stream, one result fetch per batch of notices, and one re-check every
+// 10 seconds; there is no other polling. Any process can wait for any ID.
+package producer

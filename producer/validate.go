@@ -1,0 +1,119 @@
+package producer
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	lm "github.com/lighterman/lighterman"
+)
+
+// validate reports everything that is wrong with a normalized request as one
+// Error of kind InvalidRequest, and a model that nobody declares as one of kind
+// UnknownModel. No models: they are not looked at.
+func validate(req *lm.Request, models []string) error {
+	problem := req.Validate()
+	var b body
+	if problem == nil && builtIn(req.Kind) {
+		b, problem = readBody(req)
+	}
+	if problem != nil {
+		return &lm.Error{Kind: lm.InvalidRequest, Err: problem}
+	}
+	model := req.Model
+	if model == "" {
+		model = b.Model
+	}
+	if model == "" || len(models) == 0 {
+		return nil
+	}
+	if _, ok := slices.BinarySearch(models, model); !ok {
+		return &lm.Error{Kind: lm.UnknownModel, Err: unknownModel(model, models)}
+	}
+	return nil
+}
+
+// builtIn reports whether a kind's body is an OpenAI request; another handler's
+// body is its own.
+func builtIn(kind string) bool { return kind == lm.DefaultKind || kind == "prompt" || kind == "embed" }
+
+// body is what a producer looks at in an OpenAI request.
+type body struct {
+	Model    string `json:"model"`
+	Messages filled `json:"messages"`
+}
+
+// filled is whether a JSON value is a list with something in it.
+type filled bool
+
+func (f *filled) UnmarshalJSON(b []byte) error {
+	switch b[0] {
+	case '[':
+		*f = bytes.TrimLeft(b[1:], " \t\r\n")[0] != ']'
+	case 'n': // null
+	default:
+		return errors.New("not a list")
+	}
+	return nil
+}
+
+func readBody(req *lm.Request) (body, error) {
+	var b body
+	if err := json.Unmarshal(req.Body, &b); err != nil {
+		return b, fmt.Errorf(`body: want a JSON object for kind %s, with "model", if any, a string and "messages", if any, a list`, req.Kind)
+	}
+	if req.Kind == lm.DefaultKind && !b.Messages {
+		return b, errors.New(`body: "messages" is missing or empty; kind chat needs at least one`)
+	}
+	return b, nil
+}
+
+// unknownModel names the model and what may have been meant.
+func unknownModel(model string, models []string) error {
+	const shown = 8
+	hint := ""
+	if near := nearest(model, models); near != "" {
+		hint = "; did you mean " + near + "?"
+	}
+	list := strings.Join(models[:min(len(models), shown)], ", ")
+	if len(models) > shown {
+		list += ", ..."
+	}
+	return fmt.Errorf("%w %q%s (declared: %s)", ErrUnknownModel, model, hint, list)
+}
+
+// nearest is the name with the fewest letters to add, leave out or replace to
+// get the word, if that is at most one in three, or two; else empty.
+func nearest(word string, names []string) string {
+	best, bound := "", max(2, len(word)/3)+1
+	for _, name := range names {
+		if d := distance(strings.ToLower(word), strings.ToLower(name)); d < bound && d < len(word) {
+			best, bound = name, d
+		}
+	}
+	return best
+}
+
+// distance is Levenshtein's, over bytes.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diagonal
+			if a[i] != b[j] {
+				cost++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(cost, row[j]+1, diagonal+1)
+		}
+	}
+	return row[len(b)]
+}
