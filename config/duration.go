@@ -72,3 +72,6 @@ func (d Duration) String() string {
 
 // MarshalText writes String.
 func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// Std is the span as the standard library's type.
+func (d Duration) Std() time.Duration { return time.Duration(d) }

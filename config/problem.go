@@ -67,8 +67,8 @@ type Source uint8
 const (
 	FromDefault Source = iota
 	FromFile
-	FromFlag
 	FromEnv
+	FromFlag
 )
 
 // Origin is where a value comes from. The zero Origin is the default.

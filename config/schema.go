@@ -45,7 +45,7 @@ func scalarSchema(t reflect.Type) *jsonschema.Schema {
 			{Type: "integer", Minimum: "0"},
 		}}
 	case reflect.TypeFor[SecretURL]():
-		return &jsonschema.Schema{Type: "string", Pattern: "^((" + strings.Join(redisSchemes, "|") + ")://.*)?$"}
+		return &jsonschema.Schema{Type: "string", Pattern: "^((" + strings.ReplaceAll(strings.Join(redisSchemes, "|"), "+", `\+`) + ")://.*)?$"}
 	}
 	return nil
 }

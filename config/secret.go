@@ -104,7 +104,7 @@ func redactQuery(raw string) string {
 }
 
 // redisSchemes are the addresses that a Redis client of ours can dial.
-var redisSchemes = []string{"redis", "rediss", "unix"}
+var redisSchemes = []string{"redis", "rediss", "unix", "redis+cluster", "rediss+cluster", "redis+sentinel", "rediss+sentinel"}
 
 // parseRedisURL reads an address; its errors never quote it. An @ behind the
 // host means that a password with a / in it was not escaped.

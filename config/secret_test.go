@@ -70,6 +70,7 @@ func TestSecretURL_PrintsWhatIsNoSecret(t *testing.T) {
 		{"unix://user:pw@/run/redis.sock?db=1", "unix://user:[redacted]@/run/redis.sock?db=1"},
 		{"redis://h?master_name=m&sentinel_password=pw&addr=b:1", "redis://h?master_name=m&sentinel_password=[redacted]&addr=b:1"},
 		{"redis://user:p#w@h", redacted},
+		{"redis://h/0#pw", redacted},
 		{"redis://user:1/w@h", redacted},
 		{"user:pw@h", redacted},
 		{"http://user:pw@h", redacted},

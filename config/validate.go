@@ -66,15 +66,9 @@ func (v *validation) worker(w Worker) {
 	default:
 		v.report("worker.name", lighterman.ValidName(w.Name))
 	}
-	if w.Heartbeat <= w.Lease/2 {
-		return
+	if w.Heartbeat > w.Lease/2 {
+		v.report("worker.heartbeat", fmt.Errorf("%s is over half of worker.lease (%s); one lost renewal would cost the claim", w.Heartbeat, w.Lease))
 	}
-	// Blame what somebody wrote.
-	path, err := "worker.heartbeat", fmt.Errorf("%s is over half of worker.lease (%s); one lost renewal would cost the claim", w.Heartbeat, w.Lease)
-	if v.origins[path].Source == FromDefault && v.origins["worker.lease"].Source != FromDefault {
-		path = "worker.lease"
-	}
-	v.report(path, err)
 }
 
 func (v *validation) queues(queues []Queue) {

@@ -112,7 +112,7 @@ local function one(k, a)
     if not is_pending(stream, group, consumer, entry_id(entry)) then
       return 'SKIP'
     end
-    if not t.state then
+    if not f[5] then
       redis.call('XADD', dead, 'MAXLEN', '~', 100000, '*', 't', id, 'reason', 'trace_lost', 'state', '', 'worker', owner,
         'queue', string.match(entry, ':(.*)/') or '', 'kind', '', 'error', 'the trace of an entry is gone')
       count('failed', 1)

@@ -29,6 +29,9 @@ type Accepted = lua.Accepted
 // after the Store's patience. To repeat an Enqueue of which the answer was lost
 // without asking for the work twice, give the request an ID or a Key of its own.
 func (c *Client) Enqueue(ctx context.Context, req lm.Request) (Accepted, error) {
+	if ctx.Err() != nil {
+		return Accepted{Err: context.Cause(ctx)}, context.Cause(ctx)
+	}
 	op, err := c.prepare(ctx, req)
 	if err != nil {
 		return Accepted{Err: err}, err
@@ -112,5 +115,5 @@ func settle(op lua.Operation, a Accepted) Accepted {
 
 // unsure reports whether an operation may have been accepted in spite of an error.
 func unsure(err error) bool {
-	return lua.IsPassing(err) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ErrClosed)
+	return lua.IsPassing(err) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }

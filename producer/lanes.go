@@ -2,6 +2,8 @@ package producer
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"sync"
 
 	lm "github.com/lighterman/lighterman"
@@ -54,15 +56,15 @@ func newLanes(send func(context.Context, []lua.Operation) []lua.Accepted) *lanes
 // enqueue sends one operation and returns its answer. When ctx ends first, the
 // operation may still be accepted.
 func (l *lanes) enqueue(ctx context.Context, op lua.Operation) lua.Accepted {
-	if ctx.Err() != nil {
-		return lua.Accepted{Err: context.Cause(ctx)}
-	}
 	t := &ticket{op: op, done: make(chan struct{})}
 	if !l.join(t) {
 		return lua.Accepted{Err: ErrClosed}
 	}
 	select {
 	case <-t.done:
+		if errors.Is(t.answer.Err, context.Canceled) { // by close: no caller's context goes along
+			t.answer.Err = fmt.Errorf("%w: %w", ErrClosed, t.answer.Err)
+		}
 		return t.answer
 	case <-ctx.Done():
 		return lua.Accepted{Err: context.Cause(ctx)}

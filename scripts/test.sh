@@ -69,7 +69,7 @@ else
 fi
 
 [ $# -gt 0 ] || set -- ./...
-# Per package. The slowest one takes about a minute; what takes five hangs.
+# The timeout is per package; what takes five minutes here hangs.
 go test -timeout 5m "$@"
 status=$?
 

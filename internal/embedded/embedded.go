@@ -13,6 +13,10 @@ import (
 	"github.com/alicebob/miniredis/v2"
 )
 
+// DefaultAddr is where Lighterman processes of one machine find each other when
+// no Redis is configured.
+const DefaultAddr = "127.0.0.1:7379"
+
 // ErrAddrInUse is returned by Start when somebody listens on the address
 // already: perhaps another Lighterman, which the caller may then join.
 var ErrAddrInUse = errors.New("embedded redis: address in use")
@@ -25,9 +29,10 @@ const (
 	tickShare = 20
 )
 
-// Server is a running embedded Redis.
+// Server is a running embedded Redis. Its methods may be called concurrently.
 type Server struct {
 	m    *miniredis.Miniredis
+	addr string // kept here: miniredis cannot say it once closed
 	once sync.Once
 	stop chan struct{} // closed by Close
 	done chan struct{} // closed when the clock has stopped
@@ -49,7 +54,7 @@ func Start(addr string) (*Server, error) {
 		}
 		return nil, fmt.Errorf("start embedded redis: %w", err)
 	}
-	s := &Server{m: m, stop: make(chan struct{}), done: make(chan struct{})}
+	s := &Server{m: m, addr: m.Addr(), stop: make(chan struct{}), done: make(chan struct{})}
 	go s.runClock()
 	return s, nil
 }
@@ -83,10 +88,10 @@ func pause(cost time.Duration) time.Duration {
 }
 
 // Addr returns the host and port on which the server listens.
-func (s *Server) Addr() string { return s.m.Addr() }
+func (s *Server) Addr() string { return s.addr }
 
 // URL returns the address in the form that redis.ParseURL accepts.
-func (s *Server) URL() string { return "redis://" + s.m.Addr() + "/0" }
+func (s *Server) URL() string { return "redis://" + s.addr + "/0" }
 
 // Close ends the server and drops what it holds: it stops listening, closes all
 // connections, also those that wait in a blocking command, and returns when its

@@ -1,0 +1,42 @@
+package worker
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/lighterman/lighterman/config"
+	"github.com/mattn/go-isatty"
+	"github.com/rs/zerolog"
+)
+
+// Logger writes to standard error as the configuration says: JSON for machines,
+// lines for people on a terminal.
+func Logger(cfg *config.Config) zerolog.Logger {
+	level, err := zerolog.ParseLevel(cfg.Log.Level)
+	if err != nil {
+		level = zerolog.InfoLevel
+	}
+	terminal := isatty.IsTerminal(os.Stderr.Fd())
+	var out io.Writer = os.Stderr
+	if cfg.Log.Format == "console" || cfg.Log.Format == "auto" && terminal {
+		out = zerolog.ConsoleWriter{Out: os.Stderr, TimeFormat: time.TimeOnly, NoColor: !terminal || os.Getenv("NO_COLOR") != ""}
+	}
+	return zerolog.New(out).Level(level).With().Timestamp().Logger()
+}
+
+// banner tells on standard error where the worker stands.
+func (w *Worker) banner() {
+	queues := make([]string, len(w.cfg.Queues))
+	for i, q := range w.cfg.Queues {
+		queues[i] = fmt.Sprintf("%s:%d", q.Name, q.Weight)
+	}
+	event := w.log.Info()
+	if w.Embedded() {
+		event = w.log.Warn().Bool("nothing_survives_this_process", true)
+	}
+	event.Str("redis", w.Redis()).Str("worker", w.consumer.Owner()).Int("slots", w.cfg.Worker.Concurrency).
+		Str("queues", strings.Join(queues, " ")).Str("http", w.http.url()).Msg("worker ready")
+}

@@ -1,0 +1,226 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+
+	lm "github.com/lighterman/lighterman"
+	"github.com/lighterman/lighterman/checkpoint"
+	"github.com/lighterman/lighterman/config"
+	"github.com/lighterman/lighterman/consumer"
+	"github.com/lighterman/lighterman/internal/embedded"
+	"github.com/lighterman/lighterman/lua"
+	"github.com/lighterman/lighterman/pipeline"
+	"github.com/lighterman/lighterman/provider/sim"
+	"github.com/lighterman/lighterman/statemachine"
+	"github.com/lighterman/lighterman/tool"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/rs/zerolog"
+)
+
+// Worker is one worker, ready to run.
+type Worker struct {
+	cfg      *config.Config
+	log      zerolog.Logger
+	store    *lua.Store
+	embedded *embedded.Server // nil unless this process keeps the Redis
+	models   []string
+	sim      *sim.Sim
+	tools    *tool.Set
+	pipeline *pipeline.Pipeline
+	metrics  *prometheus.Registry
+	consumer *consumer.Consumer
+	http     *server
+}
+
+// New connects to Redis and wires a worker. Without a Redis URL it joins a
+// Lighterman on 127.0.0.1:7379, else keeps an embedded Redis there. Errors are
+// lines for people; lua.ErrRedis is in the chain when Redis is the trouble. Close
+// frees what Run does not.
+func New(ctx context.Context, cfg *config.Config) (*Worker, error) {
+	w := &Worker{cfg: cfg, log: Logger(cfg), metrics: prometheus.NewRegistry(), tools: &tool.Set{}}
+	w.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if err := w.connect(ctx); err != nil {
+		return nil, err
+	}
+	if err := w.wire(); err != nil {
+		w.Close()
+		return nil, err
+	}
+	return w, nil
+}
+
+// connect opens the Redis of the configuration, or joins or starts an embedded
+// one.
+func (w *Worker) connect(ctx context.Context) (err error) {
+	url := w.cfg.Redis.URL.Reveal()
+	if url == "" {
+		w.embedded, err = embedded.Start(embedded.DefaultAddr)
+		if err != nil && !errors.Is(err, embedded.ErrAddrInUse) {
+			return fmt.Errorf("%w: start the embedded one: %w", lua.ErrRedis, err)
+		}
+		url = "redis://" + embedded.DefaultAddr
+	}
+	w.store, err = lua.Open(ctx, url, StoreOptions(w.cfg))
+	if err != nil && w.embedded != nil {
+		w.embedded.Close()
+	}
+	return err
+}
+
+// StoreOptions are what the scripts are told by a configuration.
+func StoreOptions(cfg *config.Config) lua.Options {
+	return lua.Options{
+		Prefix: cfg.Redis.Prefix, Partitions: cfg.Redis.Partitions, QueueLimit: int(cfg.Limits.Queue),
+		Retention: cfg.Deliver.ResultRetention.Std(), CrashLimit: cfg.Worker.CrashLimit,
+	}
+}
+
+func (w *Worker) wire() error {
+	w.sim = sim.New(sim.Options{CallLog: w.cfg.Sim.CallLog, Worker: w.name()})
+	calls, err := w.sim.Log()
+	if err != nil {
+		return fmt.Errorf("sim.call_log: %w", err)
+	}
+	lookup, handler := tool.Lookup(calls.Tool)
+	if err := w.tools.Add(lookup, handler, tool.Hidden()); err != nil {
+		return err
+	}
+	caller := newCaller(w.sim, w.cfg.Models)
+	w.models = caller.names
+	metrics := pipeline.NewMetrics(w.metrics)
+	codec, err := checkpoint.New(checkpoint.Options{MaxBytes: int(w.cfg.Limits.Checkpoint), Log: w.log, Observe: metrics.Checkpoint})
+	if err != nil {
+		return err
+	}
+	w.pipeline = pipeline.New(pipeline.Options{
+		Caller: caller, Machine: statemachine.NewMachine(w.store), Codec: codec, Tools: w.tools, Frames: w.store,
+		Models:        map[string]string{"chat": w.cfg.Defaults.Chat, "prompt": w.cfg.Defaults.Prompt, "embed": w.cfg.Defaults.Embed},
+		MaxToolRounds: w.cfg.Pipeline.MaxToolRounds, Metrics: metrics, Log: w.log,
+	})
+	queues := make([]consumer.Queue, len(w.cfg.Queues))
+	for i, q := range w.cfg.Queues {
+		queues[i] = consumer.Queue{Name: q.Name, Weight: q.Weight}
+	}
+	w.consumer = consumer.New(w.store, w.pipeline, consumer.Options{
+		Name: w.name(), Queues: queues, Concurrency: w.cfg.Worker.Concurrency, Lease: w.cfg.Worker.Lease.Std(),
+		Beat: w.cfg.Worker.Heartbeat.Std(), DrainTimeout: w.cfg.Worker.DrainTimeout.Std(), MaxAttempts: w.cfg.Worker.MaxAttempts,
+		Metrics: consumer.NewMetrics(w.metrics), Log: w.log,
+	})
+	return nil
+}
+
+// Handle makes f the handler of a kind, before Run.
+func (w *Worker) Handle(kind string, f pipeline.Func) { w.pipeline.Register(kind, f) }
+
+// Tool offers a Go function to models, before Run; see tool.Func.
+func (w *Worker) Tool(t lm.Tool, run tool.Handler, options ...tool.Option) error {
+	return w.tools.Add(t, run, options...)
+}
+
+// Store is the worker's way to Redis, for producers in the same process.
+func (w *Worker) Store() *lua.Store { return w.store }
+
+// Models are the names that requests may use.
+func (w *Worker) Models() []string { return w.models }
+
+// Redis says where the queue is, without a password.
+func (w *Worker) Redis() string {
+	if w.embedded != nil {
+		return "embedded " + w.embedded.Addr()
+	}
+	if w.cfg.Redis.URL == "" {
+		return "embedded elsewhere " + embedded.DefaultAddr
+	}
+	return w.cfg.Redis.URL.String()
+}
+
+// Embedded reports whether this process keeps the Redis, so that nothing
+// survives it.
+func (w *Worker) Embedded() bool { return w.embedded != nil }
+
+// Run works until ctx ends or the process gets SIGTERM or SIGINT, then drains; a
+// second signal stops at once. It returns nil after a drain. All that it started
+// has stopped then, and the worker is closed.
+func (w *Worker) Run(ctx context.Context) error {
+	defer w.Close()
+	ctx, drain := context.WithCancel(ctx)
+	defer drain()
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+	ended := make(chan struct{})
+	var watch sync.WaitGroup
+	watch.Go(func() {
+		for _, act := range []func(){drain, w.consumer.Stop} {
+			select {
+			case <-signals:
+				act()
+			case <-ended:
+				return
+			}
+		}
+	})
+	defer watch.Wait()
+	defer close(ended)
+	defer signal.Stop(signals)
+	return w.run(ctx)
+}
+
+func (w *Worker) run(ctx context.Context) error {
+	if err := w.Listen(); err != nil {
+		return err
+	}
+	if err := w.store.PublishNames(ctx, w.models); err != nil {
+		w.log.Warn().Err(err).Msg("publish model names")
+	}
+	w.banner()
+	return w.consumer.Run(ctx)
+}
+
+// Close frees the worker's connections, server and files. Run does it itself.
+func (w *Worker) Close() {
+	if w.http != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		w.http.close(ctx)
+	}
+	if w.sim != nil {
+		if err := w.sim.Close(); err != nil {
+			w.log.Warn().Err(err).Msg("close the call log")
+		}
+	}
+	if w.store != nil {
+		_ = w.store.Close()
+	}
+	if w.embedded != nil {
+		w.embedded.Close()
+	}
+}
+
+// name is the worker's name: as configured, else the host's, fit for a key.
+func (w *Worker) name() string {
+	name := w.cfg.Worker.Name
+	if name == "" {
+		name, _ = os.Hostname()
+	}
+	clean := []byte(name)
+	for i, c := range clean {
+		if lm.ValidName(string(c)) != nil {
+			clean[i] = '_'
+		}
+	}
+	if len(clean) > 40 {
+		clean = clean[:40]
+	}
+	if len(clean) == 0 {
+		return "worker"
+	}
+	return string(clean)
+}
