@@ -2,7 +2,7 @@
 # command behind a target: make test ARGS='-run Reclaim ./lua/...'
 
 VERSION    ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-VERSION_IN ?= main.version
+VERSION_IN ?= github.com/lighterman/lighterman/cmd/internal/cli.version
 ARGS       ?=
 MODULES    := . tools $(patsubst %/go.mod,%,$(wildcard bench/go.mod))
 SHELL_FILES := $(wildcard scripts/*.sh) .ci/run

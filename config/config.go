@@ -105,5 +105,6 @@ type Model struct {
 
 // Sim sets the simulated models.
 type Sim struct {
-	CallLog string `yaml:"call_log" desc:"File to which every call of a simulated model is appended as a line of JSON. Empty: none."`
+	Latency Duration `yaml:"latency" default:"0s" max:"1h" desc:"How long every simulated call takes before it answers, for trying things out under load."`
+	CallLog string   `yaml:"call_log" desc:"File to which every call of a simulated model is appended as a line of JSON. Empty: none."`
 }

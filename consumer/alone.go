@@ -21,7 +21,7 @@ func (c *Consumer) alone(ctx context.Context, h *hold) {
 	c.log.Warn().Str("trace_id", string(h.claim.ID)).Int("crashes", h.claim.Crashes).Msg("at its crash limit: runs alone")
 	c.clear(ctx, h)
 	select {
-	case <-c.kill:
+	case <-c.gate.left:
 		c.end(h, lm.Result{}, lm.ErrHandOver, false)
 		return
 	default:
@@ -35,7 +35,6 @@ func (c *Consumer) alone(ctx context.Context, h *hold) {
 	case err != nil:
 		c.end(h, lm.Result{}, lm.ErrHandOver, false)
 	default:
-		h.claim.Draining = nil // it was closed to clear the way; this claim starts now
 		c.work(ctx, h)
 	}
 }
@@ -53,6 +52,9 @@ func (c *Consumer) clear(ctx context.Context, h *hold) {
 		return list
 	}
 	c.awaitGone(ctx, others, c.opts.DrainTimeout)
+	if ctx.Err() != nil {
+		return // h is lost or cancelled: no reason to take anything from its neighbours
+	}
 	c.takeBack(others())
 	c.awaitGone(ctx, others, graceAfterCancel)
 }

@@ -98,6 +98,9 @@ type Consumer struct {
 	kill    chan struct{}
 	killed  sync.Once
 	runs    sync.WaitGroup // operations being run
+
+	writes     context.Context // of the writes that end claims; ends with the drain
+	stopWrites context.CancelFunc
 }
 
 // New makes a Consumer; Run starts it.
@@ -109,12 +112,14 @@ func New(store *lua.Store, handler Handler, opts Options) *Consumer {
 	var suffix [4]byte
 	_, _ = rand.Read(suffix[:]) // never fails (crypto/rand)
 	owner := opts.Name + "-" + hex.EncodeToString(suffix[:])
-	return &Consumer{
+	c := &Consumer{
 		store: store, handler: handler, opts: opts, owner: owner, metrics: opts.Metrics,
 		log:   opts.Log.With().Str("worker", owner).Logger(),
 		slots: newSlots(opts.Concurrency), held: newHeld(), gate: newGate(), contact: newContact(opts.Lease),
 		kill: make(chan struct{}),
 	}
+	c.writes, c.stopWrites = context.WithCancel(context.Background())
+	return c
 }
 
 // Owner is the consumer's name in Redis: the worker's name and 8 random
@@ -162,6 +167,15 @@ func (c *Consumer) Run(ctx context.Context) error {
 // Stop ends a drain at once: what still runs is cancelled and put back. Called
 // while Run is not draining it starts and ends the drain.
 func (c *Consumer) Stop() { c.killed.Do(func() { close(c.kill) }) }
+
+func (c *Consumer) stopped() bool {
+	select {
+	case <-c.kill:
+		return true
+	default:
+		return false
+	}
+}
 
 // streams are one partition's streams in the order of preference: resume streams
 // first.

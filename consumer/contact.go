@@ -4,6 +4,7 @@ import (
 	"sync"
 	"time"
 
+	lm "github.com/lighterman/lighterman"
 	"github.com/lighterman/lighterman/lua"
 )
 
@@ -30,6 +31,15 @@ func (c *contact) note(err error) {
 	case err == nil && c.lost:
 		c.lost = false
 		c.sitOut = time.Now().Add(c.lease)
+	}
+}
+
+// late takes how much longer than it should an answer took. Redis, or this
+// process, stood still meanwhile, which is lost contact too: what the answer
+// says of idle times may be true of everybody.
+func (c *contact) late(d time.Duration) {
+	if d > c.lease/2 {
+		c.note(lm.ErrUnavailable)
 	}
 }
 

@@ -44,7 +44,7 @@ func decide(claim lm.Claim, err error, opts Options) decision {
 	switch {
 	case err == nil:
 		return decision{kind: finishSucceeded, outcome: lm.Succeeded}
-	case errors.Is(err, lm.ErrFenced), errors.Is(err, lm.ErrNotFound):
+	case errors.Is(err, lm.ErrFenced):
 		return decision{kind: drop, reason: "fenced"}
 	case errors.Is(err, ErrLeaseEnded), errors.Is(err, lm.ErrUnavailable):
 		return decision{kind: putBack, reason: "contact"}

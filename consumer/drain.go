@@ -31,20 +31,39 @@ func (c *Consumer) drain(readers *sync.WaitGroup) {
 	}()
 
 	c.held.awaitEmpty(ctx)
-	select { // a reader may still be about to claim; after Stop the gate turns its entries away
-	case <-readersDone:
-	case <-c.kill:
-	}
+	await(ctx, readersDone) // a reader may still be about to claim
 	c.held.awaitEmpty(ctx)
+	c.Stop() // what is claimed from now on is given back without being run
 	c.takeBack(c.held.all(-1))
 	grace, stop := context.WithTimeout(context.Background(), graceAfterCancel)
 	defer stop()
+	await(grace, readersDone)
 	c.held.awaitEmpty(grace)
-	for _, h := range c.held.all(-1) {
-		c.end(h, lm.Result{}, ErrDrained, true)
-		c.held.remove(h)
-	}
+	c.endOverTheirHeads(c.held.all(-1))
 	c.log.Info().Msg("drained")
+}
+
+// endOverTheirHeads puts back what has not returned. Where Redis is away nothing
+// can be written, and a drain is not held up by it: a sweep takes over.
+func (c *Consumer) endOverTheirHeads(holds []*hold) {
+	var ends sync.WaitGroup
+	for _, h := range holds {
+		ends.Go(func() {
+			c.end(h, lm.Result{}, ErrDrained, true)
+			c.held.remove(h)
+		})
+	}
+	timer := time.AfterFunc(graceAfterCancel, c.stopWrites)
+	defer timer.Stop()
+	ends.Wait()
+	c.stopWrites()
+}
+
+func await(ctx context.Context, done <-chan struct{}) {
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
 }
 
 // takeBack cancels claims; their goroutines put them back.

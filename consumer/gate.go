@@ -14,10 +14,11 @@ type gate struct {
 	draining bool          // for good
 	opened   chan struct{} // closed while the gate is open
 	handOver chan struct{} // closed when the present claims are wanted back
+	left     chan struct{} // closed by drain
 }
 
 func newGate() *gate {
-	g := &gate{opened: make(chan struct{}), handOver: make(chan struct{})}
+	g := &gate{opened: make(chan struct{}), handOver: make(chan struct{}), left: make(chan struct{})}
 	close(g.opened)
 	return g
 }
@@ -78,7 +79,10 @@ func (g *gate) shutLocked() {
 func (g *gate) drain() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.draining = true
+	if !g.draining {
+		g.draining = true
+		close(g.left)
+	}
 	if !g.closed {
 		g.shutLocked()
 	}

@@ -24,9 +24,9 @@ func (c *Consumer) beat(ctx context.Context) {
 // server may have renewed it just then; nothing later is certain.
 func (c *Consumer) renew(ctx context.Context, partition int, holds []*hold) {
 	sent := c.held.since()
-	ctx, cancel := context.WithTimeout(ctx, c.opts.Lease/2)
+	limited, cancel := context.WithTimeout(ctx, c.opts.Lease/2)
 	defer cancel()
-	beats, err := c.store.Heartbeat(ctx, partition, c.owner, renewals(holds))
+	beats, err := c.store.Heartbeat(limited, partition, c.owner, renewals(holds))
 	if ctx.Err() == nil || err == nil {
 		c.contact.note(err)
 	}

@@ -77,6 +77,34 @@ func (m *Metrics) ended(d decision) {
 	}
 }
 
+func (m *Metrics) adopted(a lua.Adoption) {
+	if a == lua.AdoptedDead {
+		m.DeadLetters.WithLabelValues(string(lm.Malformed)).Inc()
+	}
+}
+
+func (m *Metrics) refused(v lua.Verdict) {
+	if v == lua.ClaimLost {
+		m.DeadLetters.WithLabelValues(string(lm.TraceLost)).Inc()
+	}
+}
+
+// takenOver counts what came of putting an entry back whose trace was from.
+func (m *Metrics) takenOver(cause string, from lua.Record, r lua.Returned) {
+	switch {
+	case r == lua.PutBackLost:
+		m.DeadLetters.WithLabelValues(string(lm.TraceLost)).Inc()
+	case r == lua.PutBackEnded && from.State == lm.Delivered: // only its acknowledgement was lost
+		m.Endings.WithLabelValues(string(lm.Succeeded)).Inc()
+	case r == lua.PutBackEnded:
+		m.Endings.WithLabelValues(string(lm.Failed)).Inc()
+		m.DeadLetters.WithLabelValues(string(lm.CrashLimit)).Inc()
+	}
+	if from.Owner != "" && (r == lua.PutBack || r == lua.PutBackEnded) {
+		m.Takeovers.WithLabelValues(cause).Inc()
+	}
+}
+
 func (m *Metrics) depths(partition int, counts lua.Counts) {
 	for _, queue := range counts.Queues() {
 		for _, state := range []string{"waiting", "running", "delayed"} {

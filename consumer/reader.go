@@ -4,7 +4,7 @@ import (
 	"context"
 	"time"
 
-	lm "github.com/lighterman/lighterman"
+	"github.com/lighterman/lighterman/internal/failpoint"
 	"github.com/lighterman/lighterman/lua"
 )
 
@@ -16,12 +16,15 @@ const errorPause = 250 * time.Millisecond
 // it and starts it.
 func (c *Consumer) read(ctx context.Context, partition int) {
 	r := &reader{c: c, partition: partition, streams: c.streams(partition), wheel: newWheel(c.opts.Queues), backlog: true}
+	defer func() { c.putBackUnclaimed(r.refused, "drain") }()
 	for c.gate.pass(ctx) {
 		free := c.slots.wait(ctx)
 		if free == 0 {
 			return
 		}
+		sent := time.Now()
 		entries, taken, err := r.next(free)
+		c.contact.late(time.Since(sent) - c.opts.Block)
 		c.contact.note(err)
 		if err != nil {
 			r.failed(ctx, err)
@@ -114,6 +117,7 @@ func (r *reader) start(ctx context.Context, entries []lua.Entry, taken int) bool
 		if len(batch) == 0 {
 			continue
 		}
+		failpoint.At("read")
 		renewed := c.held.since() // before the sending: the lease may run from then on
 		claims, err := c.store.Claim(context.Background(), c.owner, c.opts.Lease, batch)
 		c.contact.note(err)
@@ -122,6 +126,7 @@ func (r *reader) start(ctx context.Context, entries []lua.Entry, taken int) bool
 			c.log.Warn().Err(err).Int("entries", len(batch)).Msg("claim; the entries wait for the sweep")
 			continue
 		}
+		failpoint.At("claimed")
 		for i, answer := range claims {
 			switch {
 			case answer.Verdict == lua.ClaimOK:
@@ -134,6 +139,7 @@ func (r *reader) start(ctx context.Context, entries []lua.Entry, taken int) bool
 			case answer.Err != nil:
 				c.log.Error().Err(answer.Err).Str("entry", batch[i].Names()).Msg("claim")
 			default:
+				c.metrics.refused(answer.Verdict)
 				c.log.Debug().Str("entry", batch[i].Names()).Str("verdict", string(answer.Verdict)).Msg("entry not claimed")
 			}
 			c.slots.give(1)
@@ -182,6 +188,7 @@ func (c *Consumer) adopt(batch []lua.Entry) (claimable []lua.Entry, gone int) {
 		if err != nil || adoptions[i] != lua.Adopted {
 			gone++
 			if err == nil {
+				c.metrics.adopted(adoptions[i])
 				c.log.Info().Str("entry", e.Names()).Str("verdict", string(adoptions[i])).Str("reason", lua.Derive(e).Verdict).Msg("foreign entry not adopted")
 			}
 			continue
@@ -233,21 +240,13 @@ func (c *Consumer) takeover(ctx context.Context, cause string, leased bool, take
 			moved++
 			if from.Owner != "" {
 				event = c.log.Info()
-				c.metrics.Takeovers.WithLabelValues(cause).Inc()
 			}
 		case lua.PutBackEnded, lua.PutBackLost:
 			event = c.log.Warn()
-			c.metrics.DeadLetters.WithLabelValues(reasonOf(r)).Inc()
 		}
+		c.metrics.takenOver(cause, from, r)
 		event.Str("trace_id", string(from.ID)).Str("from", from.Owner).Str("cause", cause).Str("answer", string(r)).
 			Stringer("state", from.State).Msg("put back")
 	}
 	return moved, nil
-}
-
-func reasonOf(r lua.Returned) string {
-	if r == lua.PutBackLost {
-		return string(lm.TraceLost)
-	}
-	return string(lm.CrashLimit)
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	lm "github.com/lighterman/lighterman"
+	"github.com/lighterman/lighterman/internal/failpoint"
 	"github.com/lighterman/lighterman/lua"
 	"github.com/lighterman/lighterman/statemachine"
 )
@@ -18,6 +19,9 @@ func (c *Consumer) begin(answer lua.Claimed, renewed time.Duration) {
 	h := &hold{claim: answer.Claim}
 	h.claim.Followed = &h.followed
 	h.claim.Draining = c.gate.wanted()
+	if !answer.Started {
+		h.claim.Draining = c.gate.left // it shuts the gate itself; only a drain wants it back
+	}
 	h.renewed.Store(int64(renewed))
 	ctx, cancel := context.WithCancelCause(context.Background())
 	h.cancel = cancel
@@ -27,6 +31,8 @@ func (c *Consumer) begin(answer lua.Claimed, renewed time.Duration) {
 		defer c.held.remove(h)
 		defer cancel(nil)
 		switch {
+		case c.stopped():
+			c.end(h, lm.Result{}, lm.ErrHandOver, false)
 		case answer.CancelRequested:
 			c.end(h, lm.Result{}, lm.ErrCancelRequested, false)
 		case !answer.Started:
@@ -48,7 +54,7 @@ func (c *Consumer) work(ctx context.Context, h *hold) {
 	started := time.Now()
 	result, err := c.handle(limited, h.claim)
 	c.metrics.Handle.WithLabelValues(h.claim.Request.Kind).Observe(time.Since(started).Seconds())
-	if cause := context.Cause(limited); err != nil && cause != nil && !errors.Is(err, cause) {
+	if cause := context.Cause(limited); err != nil && cause != nil {
 		err = causeFirst(cause, err)
 	}
 	c.end(h, result, err, true)
@@ -58,6 +64,9 @@ func (c *Consumer) work(ctx context.Context, h *hold) {
 func causeFirst(cause, err error) error {
 	if errors.Is(cause, ErrAttemptTimeout) {
 		return &lm.Error{Kind: lm.TimedOut, Err: cause}
+	}
+	if errors.Is(err, cause) {
+		return err
 	}
 	return errors.Join(cause, err)
 }
@@ -95,7 +104,7 @@ func (c *Consumer) end(h *hold, result lm.Result, err error, tried bool) {
 
 // write makes the write of a decision.
 func (c *Consumer) write(claim lm.Claim, d decision, result lm.Result, tried bool) error {
-	ctx := context.Background()
+	ctx := c.writes
 	from := claim.Fence.State()
 	switch d.kind {
 	case putBack:
@@ -112,10 +121,12 @@ func (c *Consumer) write(claim lm.Claim, d decision, result lm.Result, tried boo
 }
 
 // untilWritten repeats the ending write while Redis is away: the answer was paid
-// for. It ends when the write is made, refused, or the worker is killed.
+// for. It ends when the write is made or refused, or the drain is over.
 func (c *Consumer) untilWritten(h *hold, d decision, write func() error) {
 	for {
+		failpoint.At("before_end")
 		err := write()
+		failpoint.At("after_end")
 		c.contact.note(err)
 		switch {
 		case err == nil:
@@ -131,7 +142,7 @@ func (c *Consumer) untilWritten(h *hold, d decision, write func() error) {
 		}
 		c.log.Warn().Err(err).Str("trace_id", string(h.claim.ID)).Msg("end a claim; trying again")
 		select {
-		case <-c.kill:
+		case <-c.writes.Done():
 			return
 		case <-time.After(errorPause):
 		}

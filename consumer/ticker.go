@@ -3,6 +3,7 @@ package consumer
 import (
 	"context"
 	"math/rand/v2"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -29,10 +30,12 @@ func (c *Consumer) tick(ctx context.Context, partition int) {
 	streams := c.streams(partition)
 	interval := c.opts.Tick * 9 / 10 // a little less than between the asking, so that no turn is missed
 	for pause(ctx, (c.opts.Tick-c.opts.Tick/20+rand.N(c.opts.Tick/10))*c.fleet.stretch()) {
+		sent := time.Now()
 		due, err := c.store.Tick(ctx, partition, interval, c.opts.Lease, streams)
 		if ctx.Err() != nil {
 			return
 		}
+		c.contact.late(time.Since(sent))
 		c.contact.note(err)
 		if err != nil {
 			c.log.Warn().Err(err).Int("partition", partition).Msg("tick")
@@ -92,6 +95,13 @@ func (c *Consumer) sweep(ctx context.Context, s lua.Stalled) {
 		}
 		from = next
 	}
+	if !c.serves(s.Stream.Queue) { // nobody's census looks there
+		_, _ = c.store.Forget(ctx, s.Stream, []string{c.owner}) // at the next sweep else
+	}
+}
+
+func (c *Consumer) serves(queue string) bool {
+	return slices.ContainsFunc(c.opts.Queues, func(q Queue) bool { return q.Name == queue })
 }
 
 // putBackIdle puts back what a sweep took, but for what this worker holds itself

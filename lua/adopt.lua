@@ -49,12 +49,15 @@ local consumer = ARGV[3]
 local short = ARGV[4]
 local now = clock()
 
--- raw(entry): the entry's fields, each cut so that all stay under 64 KiB.
+-- raw(entry): the entry's fields, cut so that all stay under 64 KiB with their quotes.
 local function raw(entry)
   local fields, left = {}, 65536
   for _, v in ipairs(entry[2]) do
-    v = string.sub(v, 1, math.max(left, 0))
-    left = left - #v
+    if left <= 0 then
+      break
+    end
+    v = string.sub(v, 1, left)
+    left = left - #v - 3
     fields[#fields + 1] = v
   end
   return fields

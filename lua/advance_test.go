@@ -195,12 +195,16 @@ func TestAdvance_CancelIsSeenAndStartIsWritten(t *testing.T) {
 // or an older sequence number, through every write that a claim makes.
 func TestFence_EveryWriteOfAStaleClaimChangesNothing(t *testing.T) {
 	writes := map[string]func(s *Store, c lm.Claim) error{
-		"advance":               func(s *Store, c lm.Claim) error { return second(s.Advance(ctx, c, Advance{Path: []lm.State{lm.ToolExecuting}})) },
+		"advance": func(s *Store, c lm.Claim) error {
+			return second(s.Advance(ctx, c, Advance{Path: []lm.State{lm.ToolExecuting}}))
+		},
 		"advance an empty path": func(s *Store, c lm.Claim) error { return second(s.Advance(ctx, c, Advance{})) },
 		"advance and checkpoint": func(s *Store, c lm.Claim) error {
 			return second(s.Advance(ctx, c, Advance{Path: []lm.State{lm.ToolExecuting}, Steps: []lm.Step{{Name: "a", Data: []byte("b")}}}))
 		},
-		"frame":   func(s *Store, c lm.Claim) error { return s.Frames(ctx, c, []lm.Frame{{Seq: 99, Type: lm.FrameToken, Data: "x"}}) },
+		"frame": func(s *Store, c lm.Claim) error {
+			return s.Frames(ctx, c, []lm.Frame{{Seq: 99, Type: lm.FrameToken, Data: "x"}})
+		},
 		"retry":   func(s *Store, c lm.Claim) error { return s.Retry(ctx, c, aside(0)) },
 		"release": func(s *Store, c lm.Claim) error { return s.Release(ctx, c, "drain") },
 		"finish":  func(s *Store, c lm.Claim) error { return s.Finish(ctx, c, succeeded(c)) },

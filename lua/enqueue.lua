@@ -76,7 +76,7 @@ local function one(k, a)
   local keyed = ARGV[a + 9] == '1'
 
   local last = walk('R', string.sub(path, 2))
-  if string.sub(path, 1, 1) ~= 'R' or not last then
+  if string.sub(path, 1, 1) ~= 'R' or (last ~= 'Q' and due <= now) or not last then
     return 'ILLEGAL'
   end
   if keyed then

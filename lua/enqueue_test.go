@@ -460,4 +460,3 @@ func TestMemory_EndedOperationsLeaveNothing(t *testing.T) {
 		}
 	})
 }
-

@@ -317,7 +317,7 @@ func TestHead_GroupsBeginBehindTheFixedSlots(t *testing.T) {
 }
 
 var (
-	defines  = regexp.MustCompile(`(?m)^local (?:function )?(\w+)`)
+	defines = regexp.MustCompile(`(?m)^local (?:function )?(\w+)`)
 )
 
 // TestInclude_NamedIsUsedAndUsedIsNamed holds the #include line of each script

@@ -40,7 +40,7 @@ func (s *Store) Dead(ctx context.Context, partition, most int) ([]DeadLetter, er
 }
 
 // Waiting lists operations of one partition that have not ended, from a queue's
-// streams and the delayed set, at most so many of each: those that run or wait
+// streams (newest first) and the delayed set, at most so many of each: those that run or wait
 // have an entry, those that wait for a time are in the set.
 func (s *Store) Waiting(ctx context.Context, partition int, queues []string, most int) ([]lm.TraceID, error) {
 	pipe := s.rdb.Pipeline()
@@ -50,7 +50,7 @@ func (s *Store) Waiting(ctx context.Context, partition int, queues []string, mos
 		for _, resume := range []bool{true, false} {
 			st := Stream{Partition: partition, Queue: q, Resume: resume}
 			streams = append(streams, st)
-			ranges = append(ranges, pipe.XRangeN(ctx, s.keys.stream(st), "-", "+", int64(most)))
+			ranges = append(ranges, pipe.XRevRangeN(ctx, s.keys.stream(st), "+", "-", int64(most)))
 		}
 	}
 	delayed := pipe.ZRange(ctx, s.keys.delayed(partition), 0, int64(most)-1)

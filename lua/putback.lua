@@ -69,7 +69,7 @@ local BACK = { Q = '', L = '', C = 'L', G = 'L', I = 'L', T = 'L', O = 'L', D = 
 local function ending(id, t, outcome, reason, path)
   local err = reason == '' and '' or '{"kind":"' .. reason .. '"}'
   return { id = id, now = now, path = path, took = 0, outcome = outcome, reason = reason, body = '', usage = '', error = err,
-    attempts = t.attempts, retention = retention, dead_retention = dead_retention, fields = { 'crashes', t.crashes, 'crashes_total', t.crashes_total },
+    attempts = t.attempts, retention = retention, dead_retention = dead_retention, fields = { 'crashes', t.crashes, 'crashes_total', t.crashes_total, 'seq', t.seq },
     keep_result = outcome == 'succeeded' }
 end
 
@@ -99,7 +99,8 @@ local function one(k, a)
   local f = redis.call('HMGET', keys.trace, 'owner', 'epoch', 'token', 'seq', 'state', 'created', 'hn', 'queue', 'entry', 'attempts',
     'crashes', 'crashes_total', 'kind', 'unique', 'reply', 'deadline', 'followed', 'started', 'lease', 'beat')
   local t = { owner = f[1], state = LETTERS[f[5]], created = f[6], hn = f[7], queue = f[8], attempts = f[10] or '0',
-    crashes = tonumber(f[11]) or 0, crashes_total = tonumber(f[12]) or 0, kind = f[13], unique = f[14], reply = f[15], deadline = f[16], followed = f[17] }
+    crashes = tonumber(f[11]) or 0, crashes_total = tonumber(f[12]) or 0, kind = f[13], unique = f[14], reply = f[15], deadline = f[16], followed = f[17],
+    seq = mine and seq or f[4] or '0' }
 
   local fields = {}
   if mine then

@@ -123,7 +123,7 @@ func (r *Record) setOther(field, value string, history bool) {
 		r.Meta[name] = value
 		return
 	}
-	if !history || field[0] != 'h' {
+	if !history || !strings.HasPrefix(field, "h") {
 		return
 	}
 	if i, err := strconv.Atoi(field[1:]); err == nil {

@@ -30,7 +30,7 @@ func (o *Op) Chat(ctx context.Context, name string, body json.RawMessage) (lm.An
 	if err := o.use(name); err != nil {
 		return lm.Answer{}, err
 	}
-	return o.converse(ctx, name+"/", body, true)
+	return o.converse(ctx, "chat/"+name+"/", body, true)
 }
 
 // infer makes one model call, or restores its answer. The caller records it.
@@ -45,11 +45,13 @@ func (o *Op) infer(ctx context.Context, name, kind string, body json.RawMessage)
 		return answer, false, err
 	}
 	failpoint.At("inferring")
+	o.count(lm.Usage{})
 	r := &o.claim.Request
 	call := lm.Call{
 		Kind: kind, Model: o.model(kind, body), Body: body, Key: o.Key(name), ID: o.claim.ID,
 		Tenant: r.Tenant, Thread: r.Thread, Run: r.Run, Agent: r.Agent, Attempt: o.Attempt(),
 	}
+	o.edge("before call", name)
 	began := time.Now()
 	answer, err = o.p.opts.Caller.Call(ctx, call)
 	o.p.opts.Metrics.stage(lm.Inferring, began)
@@ -57,6 +59,7 @@ func (o *Op) infer(ctx context.Context, name, kind string, body json.RawMessage)
 		return lm.Answer{}, false, err
 	}
 	failpoint.At("inferred")
+	o.edge("after call", name)
 	if answer.Usage.Calls == 0 {
 		answer.Usage.Calls = 1
 	}
@@ -64,6 +67,7 @@ func (o *Op) infer(ctx context.Context, name, kind string, body json.RawMessage)
 	return answer, false, nil
 }
 
+// count adds what a call consumed, and notes that a model was called.
 func (o *Op) count(u lm.Usage) {
 	o.state.Lock()
 	defer o.state.Unlock()

@@ -30,7 +30,7 @@ func (o *Op) converse(ctx context.Context, prefix string, body json.RawMessage, 
 		}
 		usage = usage.Add(answer.Usage)
 		message, calls := toolCalls(answer.Body)
-		if len(calls) == 0 || !o.ours(calls) {
+		if len(calls) == 0 || !talk.offered && !o.ours(calls) {
 			if keep && !restored {
 				err = o.saveAnswer(ctx, name, answer, lm.Inferring)
 			}
@@ -38,14 +38,14 @@ func (o *Op) converse(ctx context.Context, prefix string, body json.RawMessage, 
 			return answer, err
 		}
 		if round > o.p.opts.MaxToolRounds {
-			return lm.Answer{}, lm.Permanent(lm.Errorf(lm.PermanentFailure, "the model asked for tools in more than %d rounds", o.p.opts.MaxToolRounds))
+			return lm.Answer{}, lm.Errorf(lm.PermanentFailure, "the model asked for tools in more than %d rounds", o.p.opts.MaxToolRounds)
 		}
 		if !restored {
 			if err := o.saveAnswer(ctx, name, answer, lm.ToolExecuting); err != nil {
 				return lm.Answer{}, err
 			}
 		}
-		contents, err := o.runTools(ctx, prefix+"tool:"+strconv.Itoa(round)+":", calls)
+		contents, err := o.runTools(ctx, prefix+"tool:"+strconv.Itoa(round), calls)
 		if err != nil {
 			return lm.Answer{}, err
 		}
@@ -56,7 +56,8 @@ func (o *Op) converse(ctx context.Context, prefix string, body json.RawMessage, 
 }
 
 // ours reports whether all called tools are this worker's. Others are the
-// producer's: the answer goes back to it with the calls.
+// producer's, where it brought the tools: the answer goes back to it with the
+// calls.
 func (o *Op) ours(calls []toolCall) bool {
 	for _, c := range calls {
 		if o.p.opts.Tools == nil || !o.p.opts.Tools.Has(c.Function.Name) {
@@ -71,12 +72,13 @@ const toolsAtOnce = 8
 
 // runTools runs the tool calls of one answer, each once in the life of the
 // operation, and returns their contents in order. With the last one's result it
-// is recorded that inference goes on.
+// is recorded that inference goes on. After an error no further tool begins, and
+// those that run are waited for and recorded.
 func (o *Op) runTools(ctx context.Context, prefix string, calls []toolCall) ([]string, error) {
 	contents := make([]string, len(calls))
 	var open []int
 	for i, c := range calls {
-		if data, ok := o.lookup(prefix + c.ID); ok {
+		if data, ok := o.lookup(toolName(prefix, i, c)); ok {
 			contents[i] = string(data)
 			continue
 		}
@@ -90,11 +92,15 @@ func (o *Op) runTools(ctx context.Context, prefix string, calls []toolCall) ([]s
 	}
 	var mu sync.Mutex // over left and the record that it decides
 	left := len(open)
-	group, ctx := errgroup.WithContext(ctx)
+	group, going := errgroup.WithContext(ctx)
 	group.SetLimit(toolsAtOnce)
 	for _, i := range open {
 		group.Go(func() error {
-			content, err := o.runTool(ctx, prefix, calls[i])
+			if going.Err() != nil {
+				return context.Cause(going)
+			}
+			name := toolName(prefix, i, calls[i])
+			content, err := o.runTool(ctx, name, calls[i])
 			if err != nil {
 				return err
 			}
@@ -106,23 +112,33 @@ func (o *Op) runTools(ctx context.Context, prefix string, calls []toolCall) ([]s
 			if left == 0 {
 				next = lm.Inferring
 			}
-			return o.record(ctx, prefix+calls[i].ID, []byte(content), next)
+			return o.record(ctx, name, []byte(content), next)
 		})
 	}
 	return contents, group.Wait()
 }
 
-func (o *Op) runTool(ctx context.Context, prefix string, c toolCall) (string, error) {
+// toolName names a tool call in the checkpoint. The model's ID alone would not do:
+// some send none, or the same twice.
+func toolName(prefix string, i int, c toolCall) string {
+	return prefix + ":" + strconv.Itoa(i) + ":" + c.ID
+}
+
+func (o *Op) runTool(ctx context.Context, name string, c toolCall) (string, error) {
 	select {
 	case <-o.claim.Draining:
 		return "", lm.ErrHandOver
 	default:
 	}
 	failpoint.At("tool")
+	o.edge("before tool", name)
 	began := time.Now()
 	content, err := o.p.opts.Tools.Call(ctx, lm.ToolCall{
-		ID: c.ID, Name: c.Function.Name, Arguments: json.RawMessage(c.Function.Arguments), Key: o.Key(prefix + c.ID), Trace: o.claim.ID,
+		ID: c.ID, Name: c.Function.Name, Arguments: json.RawMessage(c.Function.Arguments), Key: o.Key(name), Trace: o.claim.ID,
 	})
 	o.p.opts.Metrics.stage(lm.ToolExecuting, began)
+	if err == nil {
+		o.edge("after tool", name)
+	}
 	return content, err
 }

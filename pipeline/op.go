@@ -27,7 +27,7 @@ type Op struct {
 
 	state  sync.Mutex // over what follows
 	used   map[string]bool
-	called bool // a model was called, or its answer restored
+	called bool // a model call was begun, or its answer restored
 	usage  lm.Usage
 	frames uint64
 }
@@ -70,7 +70,7 @@ func (o *Op) Emit(ctx context.Context, kind lm.FrameType, data string) error {
 	o.frames++
 	frame := lm.Frame{Epoch: o.claim.Fence.Epoch, Seq: o.frames, Type: kind, Data: data}
 	err := o.p.opts.Frames.Frames(ctx, o.claim, []lm.Frame{frame})
-	if errors.Is(err, lm.ErrFenced) {
+	if errors.Is(err, lm.ErrFenced) || errors.Is(err, lm.ErrNotFound) {
 		return err
 	}
 	if err != nil {
@@ -123,16 +123,17 @@ func (o *Op) enter(ctx context.Context, stage lm.State) error {
 	if err := context.Cause(ctx); err != nil {
 		return err
 	}
-	if o.claim.Fence.State() == stage {
-		return nil
-	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	state := o.claim.Fence.State()
+	if state == stage || stage == lm.Gathering && state > stage { // a call of another goroutine was faster
+		return nil
+	}
 	return o.writeLocked(ctx, stage, nil)
 }
 
-// record saves a finished step, and with it that the next stage begins. It
-// returns when both are in Redis.
+// record saves a finished step, and with it that the next stage begins; None
+// leaves the state as it is. It returns when both are in Redis.
 func (o *Op) record(ctx context.Context, name string, data []byte, next lm.State) error {
 	failpoint.At("before_checkpoint")
 	o.mu.Lock()
@@ -147,13 +148,25 @@ func (o *Op) record(ctx context.Context, name string, data []byte, next lm.State
 	}
 	err = o.writeLocked(ctx, next, fields)
 	failpoint.At("after_checkpoint")
+	if err == nil {
+		o.edge("saved", name)
+	}
 	return err
+}
+
+func (o *Op) edge(point, name string) {
+	if o.p.opts.Edge != nil {
+		o.p.opts.Edge(o.claim.ID, point, name)
+	}
 }
 
 // writeLocked moves the claim to a state on the shortest way and writes
 // checkpoint fields, in one script. The caller holds mu.
 func (o *Op) writeLocked(ctx context.Context, to lm.State, fields []lm.Step) error {
 	from := o.claim.Fence.State()
+	if to == lm.None {
+		to = from
+	}
 	path := statemachine.Path(from, to)
 	if path == nil {
 		return fmt.Errorf("%w: no way from %s to %s", lm.ErrIllegal, from, to)
@@ -163,19 +176,14 @@ func (o *Op) writeLocked(ctx context.Context, to lm.State, fields []lm.Step) err
 		return nil
 	}
 	err := o.p.opts.Machine.Advance(ctx, o.claim, path, fields...)
-	if err != nil {
+	if err != nil && !errors.Is(err, lm.ErrCancelRequested) {
 		o.unsaved = fields
+	} else if o.unsaved = nil; len(fields) > 0 {
+		o.book.Saved()
 	}
 	if errors.Is(err, lm.ErrOutOfMemory) {
 		o.p.opts.Log.Warn().Str("trace_id", string(o.claim.ID)).Msg("redis is out of memory, the checkpoint goes with the next write")
 		return nil
 	}
-	if err != nil {
-		return err
-	}
-	o.unsaved = nil
-	if len(fields) > 0 {
-		o.book.Saved()
-	}
-	return nil
+	return err
 }

@@ -20,7 +20,8 @@ type Caller interface {
 }
 
 // Tools are what models may call. Declared ones are offered with every chat that
-// brings no tools of its own.
+// brings no tools of its own; whatever the model then calls is called here, and
+// Call tells it of a name that does not exist.
 type Tools interface {
 	Declared() []lm.Tool
 	Has(name string) bool
@@ -49,6 +50,14 @@ type Options struct {
 	MaxToolRounds int               // default 64
 	Metrics       *Metrics          // default: counted nowhere
 	Log           zerolog.Logger
+
+	// Edge is told where an operation stands, for tests that kill a worker there:
+	// "start", "before step NAME", "after step NAME" (it has run and is not saved),
+	// "before call KEY" and "after call KEY" of a model call, "before tool KEY" and
+	// "after tool KEY", "saved NAME" (a step, answer or tool's result is in Redis)
+	// and "before finish". It runs in the goroutine of the work, may end it with
+	// runtime.Goexit, and is called concurrently; nil: nobody is told.
+	Edge func(id lm.TraceID, point, name string)
 }
 
 // Pipeline satisfies consumer.Handler.
@@ -104,13 +113,15 @@ func (p *Pipeline) Handle(ctx context.Context, claim lm.Claim) (lm.Result, error
 		p.opts.Log.Warn().Err(err).Str("trace_id", string(claim.ID)).Msg("checkpoint unusable, starting over")
 	}
 	op := newOp(p, claim, book)
+	op.edge("start", "")
 	out, err := f(ctx, op)
 	if err != nil {
 		return lm.Result{Usage: op.Usage()}, err
 	}
 	body, err := encode(out)
 	if err != nil {
-		return lm.Result{}, lm.Permanent(fmt.Errorf("encode the result of kind %q: %w", claim.Request.Kind, err))
+		return lm.Result{Usage: op.Usage()}, lm.Permanent(fmt.Errorf("encode the result of kind %q: %w", claim.Request.Kind, err))
 	}
+	op.edge("before finish", "")
 	return lm.Result{Body: body, Usage: op.Usage()}, nil
 }

@@ -32,17 +32,19 @@ func Step[T any](ctx context.Context, op *Op, name string, fn func(ctx context.C
 		return zero, err
 	}
 	failpoint.At(edge)
+	op.edge("before step", name)
 	began := time.Now()
 	result, err := fn(ctx)
 	op.p.opts.Metrics.stage(stage, began)
 	if err != nil {
 		return zero, err
 	}
+	op.edge("after step", name)
 	data, err := json.Marshal(result)
 	if err != nil {
 		return zero, lm.Permanent(fmt.Errorf("step %q: encode its result: %w", name, err))
 	}
-	if err := op.record(ctx, "step/"+name, data, op.claim.Fence.State()); err != nil {
+	if err := op.record(ctx, "step/"+name, data, lm.None); err != nil {
 		return zero, fmt.Errorf("save step %q: %w", name, err)
 	}
 	return result, nil

@@ -14,6 +14,7 @@ type talk struct {
 	raw      json.RawMessage
 	fields   map[string]json.RawMessage // nil until the body is changed
 	messages []json.RawMessage
+	offered  bool // the tools in it are the worker's
 }
 
 // newTalk starts from a request's body, with the worker's tools where the body
@@ -24,11 +25,14 @@ func newTalk(body json.RawMessage, tools Tools) (*talk, error) {
 		return t, nil
 	}
 	declared := tools.Declared()
-	if len(declared) == 0 || bytes.Contains(body, []byte(`"tools"`)) {
+	if len(declared) == 0 {
 		return t, nil
 	}
 	if err := t.open(); err != nil {
 		return nil, err
+	}
+	if _, brought := t.fields["tools"]; brought {
+		return t, nil
 	}
 	offers := make([]any, len(declared))
 	for i, d := range declared {
@@ -42,7 +46,7 @@ func newTalk(body json.RawMessage, tools Tools) (*talk, error) {
 	if err != nil {
 		return nil, lm.Permanent(fmt.Errorf("declare tools: %w", err))
 	}
-	t.fields["tools"] = offer
+	t.fields["tools"], t.offered = offer, true
 	return t, t.close()
 }
 

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/alicebob/miniredis/v2"
 	lm "github.com/lighterman/lighterman"
 	"github.com/lighterman/lighterman/internal/redistest"
 	"github.com/lighterman/lighterman/lua"
@@ -36,6 +37,7 @@ func chats(n int) []lm.Request {
 func open(t testing.TB, rdb redis.UniversalClient, o lua.Options, opts ...Option) *Client {
 	t.Helper()
 	c := New(lua.NewStore(rdb, rdb, o), opts...)
+	c.waits.block = 50 * time.Millisecond // Close waits for it
 	t.Cleanup(func() {
 		if err := c.Close(); err != nil {
 			t.Errorf("close: %v", err)
@@ -68,10 +70,14 @@ func idsOf(t testing.TB, accepted []Accepted) []lm.TraceID {
 // their own ID as the answer, or failed where failing says so.
 func serve(t testing.TB, rdb redis.UniversalClient, o lua.Options, n int, failing func(lm.TraceID) bool) {
 	t.Helper()
-	ctx := deadline(t)
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second) // not the test's: it may run beside it
+	defer cancel()
 	s := lua.NewStore(rdb, rdb, o)
 	for n > 0 {
 		for p := range s.Partitions() {
+			if n == 0 {
+				return
+			}
 			st := lua.Stream{Partition: p, Queue: "default"}
 			if err := s.EnsureGroups(ctx, []lua.Stream{st}); err != nil {
 				t.Errorf("groups: %v", err)
@@ -166,17 +172,42 @@ func (c *counter) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proc
 	}
 }
 
+// beside runs f beside the test, which does not end before it.
+func beside(t testing.TB, f func()) {
+	done := make(chan struct{})
+	t.Cleanup(func() { <-done })
+	go func() {
+		defer close(done)
+		f()
+	}()
+}
+
 // until waits for a condition.
 func until(t testing.TB, what string, holds func() bool) {
 	t.Helper()
-	ctx := deadline(t)
+	late := time.After(30 * time.Second)
 	for !holds() {
 		select {
-		case <-ctx.Done():
-			t.Fatalf("never: %s", what)
+		case <-late:
+			t.Errorf("never: %s", what)
+			return
 		case <-time.After(2 * time.Millisecond):
 		}
 	}
 }
 
-var each = redistest.Each
+// each runs f on a real Redis, alone and as a cluster of one node, and on a
+// miniredis behind a socket: redistest.Mini's
+// is a synchronous pipe, on which a long pipeline and its replies wait for one
+// another.
+func each(t *testing.T, f func(t *testing.T, rdb redis.UniversalClient)) {
+	t.Helper()
+	t.Run("redis", func(t *testing.T) { f(t, redistest.Start(t).Client()) })
+	t.Run("cluster", func(t *testing.T) { f(t, redistest.Start(t, redistest.Cluster()).ClusterClient()) })
+	t.Run("miniredis", func(t *testing.T) {
+		m := miniredis.RunT(t)
+		rdb := redis.NewClient(redistest.Options("tcp", m.Addr()))
+		t.Cleanup(func() { _ = rdb.Close() })
+		f(t, rdb)
+	})
+}

@@ -51,7 +51,7 @@ func (w *waits) read(r *reader) {
 				ready()
 			}
 		} else {
-			notices, after, err = w.store.Notices(w.ctx, r.stream, after, block)
+			notices, after, err = w.store.Notices(w.ctx, r.stream, after, w.block)
 			if err == nil {
 				pause = firstPause
 			}
@@ -64,7 +64,7 @@ func (w *waits) read(r *reader) {
 			continue
 		}
 		w.notice(notices)
-		if broken || time.Since(asked) > block+still {
+		if broken || time.Since(asked) > w.block+still {
 			broken = false
 			w.again(r)
 		}

@@ -24,6 +24,7 @@ type waits struct {
 	store    *lua.Store
 	reply    string        // the Client's own reply stream; empty: none
 	interval time.Duration // recheck; shorter in tests
+	block    time.Duration // block; shorter in tests
 	ctx      context.Context
 	stop     context.CancelFunc
 	wake     chan struct{} // holds a token when the checker should look
@@ -56,7 +57,7 @@ type place struct {
 func newWaits(store *lua.Store, reply string) *waits {
 	ctx, stop := context.WithCancel(context.Background())
 	return &waits{
-		store: store, reply: reply, interval: recheck, ctx: ctx, stop: stop, wake: make(chan struct{}, 1),
+		store: store, reply: reply, interval: recheck, block: block, ctx: ctx, stop: stop, wake: make(chan struct{}, 1),
 		entries: make(map[lm.TraceID]*entry), readers: make(map[lua.NoticeStream]*reader),
 	}
 }

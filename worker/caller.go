@@ -18,14 +18,22 @@ type caller struct {
 }
 
 func newCaller(s *sim.Sim, models []config.Model) *caller {
-	c := &caller{sim: s, aliases: make(map[string]string), names: s.Models()}
+	c := &caller{sim: s, aliases: make(map[string]string), names: ModelNames(models)}
 	for _, m := range models {
 		c.aliases[m.ID] = m.Name
-		c.names = append(c.names, m.ID)
 	}
-	slices.Sort(c.names)
-	c.names = slices.Compact(c.names)
 	return c
+}
+
+// ModelNames are the names that requests may use with these declared models, the
+// simulated ones included, sorted.
+func ModelNames(declared []config.Model) []string {
+	names := sim.New(sim.Options{}).Models()
+	for _, m := range declared {
+		names = append(names, m.ID)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // Call satisfies pipeline.Caller.

@@ -94,3 +94,11 @@ func (s *server) close(ctx context.Context) {
 	_ = s.srv.Close()
 	<-s.done
 }
+
+// URL is where the worker's HTTP server listens; empty before Listen.
+func (w *Worker) URL() string {
+	if w.http == nil {
+		return ""
+	}
+	return w.http.url()
+}

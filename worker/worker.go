@@ -84,7 +84,8 @@ func StoreOptions(cfg *config.Config) lua.Options {
 }
 
 func (w *Worker) wire() error {
-	w.sim = sim.New(sim.Options{CallLog: w.cfg.Sim.CallLog, Worker: w.name()})
+	latency := w.cfg.Sim.Latency.Std()
+	w.sim = sim.New(sim.Options{CallLog: w.cfg.Sim.CallLog, Worker: w.name(), Latency: func(string) time.Duration { return latency }})
 	calls, err := w.sim.Log()
 	if err != nil {
 		return fmt.Errorf("sim.call_log: %w", err)

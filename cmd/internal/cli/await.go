@@ -1,0 +1,188 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	lm "github.com/lighterman/lighterman"
+	"github.com/lighterman/lighterman/producer"
+	"github.com/spf13/cobra"
+)
+
+// answer is one result as --wait writes it.
+type answer struct {
+	Line     int             `json:"line,omitempty"`
+	CustomID string          `json:"custom_id,omitempty"`
+	ID       lm.TraceID      `json:"id"`
+	Outcome  lm.Outcome      `json:"outcome,omitempty"`
+	Text     string          `json:"text,omitempty"`
+	Response *batchResponse  `json:"response,omitempty"` // of an OpenAI batch line
+	Body     json.RawMessage `json:"body,omitempty"`
+	Usage    lm.Usage        `json:"usage,omitzero"`
+	Error    any             `json:"error,omitempty"`
+	Attempts int             `json:"attempts,omitempty"`
+	Crashes  int             `json:"crashes,omitempty"`
+}
+
+// batchResponse is the answer to an OpenAI batch line.
+type batchResponse struct {
+	StatusCode int             `json:"status_code"`
+	RequestID  string          `json:"request_id"`
+	Body       json.RawMessage `json:"body"`
+}
+
+func newAnswer(n numbered, r lm.Result) answer {
+	a := answer{Line: n.line, CustomID: n.customID, ID: n.id, Outcome: r.Outcome, Usage: r.Usage, Attempts: r.Attempts, Crashes: r.Crashes}
+	if r.Err != nil {
+		a.Error = r.Err
+	}
+	if n.customID != "" {
+		if r.Outcome == lm.Succeeded {
+			a.Response = &batchResponse{StatusCode: 200, RequestID: string(n.id), Body: r.Body}
+		} else if r.Err != nil {
+			a.Error = map[string]string{"code": string(r.Err.Kind), "message": r.Err.Error()}
+		}
+		return a
+	}
+	a.Body = r.Body
+	if r.Outcome == lm.Succeeded {
+		a.Text = r.Text()
+	}
+	return a
+}
+
+// await writes results as they come, and a summary at the end.
+func (f *enqueueFlags) await(ctx context.Context, cmd *cobra.Command, client *producer.Client, sent []numbered) error {
+	if f.timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, f.timeout)
+		defer cancel()
+	}
+	out, closeOut, err := f.sink(cmd)
+	if err != nil {
+		return err
+	}
+	one := f.file == "" && len(sent) == 1
+	ids := make([]lm.TraceID, len(sent))
+	byID := make(map[lm.TraceID]numbered, len(sent))
+	for i, n := range sent {
+		ids[i], byID[n.id] = n.id, n
+	}
+	bar := newProgress("done", len(byID))
+	began := time.Now()
+	ok, failures := 0, make(map[string]int)
+	for result, err := range client.WaitMany(ctx, ids) {
+		if err != nil && result.ID == "" {
+			bar.end()
+			return errors.Join(f.gaveUp(err, ok+sum(failures), len(byID)), closeOut())
+		}
+		if err != nil {
+			result.Err = lm.AsError(err)
+		}
+		if err == nil && result.Outcome == lm.Succeeded {
+			ok++
+		} else {
+			failures[reasonOf(result)]++
+		}
+		bar.add(1, sum(failures))
+		if err := f.write(out, one, newAnswer(byID[result.ID], result), result); err != nil {
+			return err
+		}
+	}
+	bar.end()
+	if err := closeOut(); err != nil {
+		return err
+	}
+	return f.summary(one, ok, failures, time.Since(began))
+}
+
+// sink is where results go.
+func (f *enqueueFlags) sink(cmd *cobra.Command) (io.Writer, func() error, error) {
+	if f.out == "" {
+		return cmd.OutOrStdout(), func() error { return nil }, nil
+	}
+	file, err := os.Create(f.out)
+	if err != nil {
+		return nil, nil, usagef("--out: %w", err)
+	}
+	return file, file.Close, nil
+}
+
+// write writes one result: the text of a single prompt, else a JSON line.
+func (f *enqueueFlags) write(out io.Writer, one bool, a answer, r lm.Result) (err error) {
+	how := f.output
+	if how == "" {
+		how = "jsonl"
+		if one && f.out == "" {
+			how = "text"
+		}
+	}
+	switch how {
+	case "text":
+		if r.Outcome == lm.Succeeded {
+			_, err = fmt.Fprintln(out, r.Text())
+		}
+	case "id":
+		_, err = fmt.Fprintln(out, a.ID)
+	case "table":
+		_, err = fmt.Fprintf(out, "%s  %s  %s\n", a.ID, a.Outcome, oneLine(a.Text, 80))
+	case "json":
+		err = printJSON(out, a)
+	default:
+		err = printLines(out, []answer{a})
+	}
+	return err
+}
+
+func (f *enqueueFlags) gaveUp(err error, done, all int) error {
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return exit(exitTimeout, fmt.Errorf("gave up after %s with %d of %d done; the work goes on", f.timeout, done, all))
+	case errors.Is(err, context.Canceled):
+		return exit(exitInterrupted, fmt.Errorf("interrupted with %d of %d done; the work goes on", done, all))
+	default:
+		return err
+	}
+}
+
+func (f *enqueueFlags) summary(one bool, ok int, failures map[string]int, took time.Duration) error {
+	failed := sum(failures)
+	if !one {
+		text := fmt.Sprintf("%d of %d  ok %d  failed %d", ok+failed, ok+failed, ok, failed)
+		for reason, n := range failures {
+			text += fmt.Sprintf("  (%s: %d)", reason, n)
+		}
+		if f.out != "" {
+			text += "  -> " + f.out
+		}
+		fmt.Fprintf(os.Stderr, "%s  %s\n", text, short(took))
+	}
+	if failed == 0 {
+		return nil
+	}
+	if one {
+		for reason := range failures {
+			return exit(exitFailed, fmt.Errorf("failed: %s (lighterman show last, lighterman dead ls)", reason))
+		}
+	}
+	return exit(exitFailed, nil)
+}
+
+func reasonOf(r lm.Result) string {
+	if r.Err != nil {
+		return string(r.Err.Kind)
+	}
+	return string(r.Outcome)
+}
+
+func sum(counts map[string]int) (n int) {
+	for _, c := range counts {
+		n += c
+	}
+	return n
+}

@@ -1,0 +1,51 @@
+package cli
+
+import (
+	"fmt"
+
+	"github.com/lighterman/lighterman/config"
+	"github.com/lighterman/lighterman/worker"
+	"github.com/spf13/cobra"
+)
+
+func configCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "config", Short: "Check or show the configuration", Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}
+
+	check := &cobra.Command{Use: "check", Short: "Say everything that is wrong, with line and column; exit 2 if something is", Args: noArgs}
+	checkFlags := worker.AddFlags(check.Flags())
+	check.RunE = func(c *cobra.Command, _ []string) error {
+		if _, err := checkFlags.Load(); err != nil {
+			return err
+		}
+		fmt.Fprintln(c.OutOrStdout(), "ok")
+		return nil
+	}
+
+	print := &cobra.Command{Use: "print", Short: "Print the settings in force, where each comes from, secrets redacted", Args: noArgs}
+	printFlags := worker.AddFlags(print.Flags())
+	print.RunE = func(c *cobra.Command, _ []string) error {
+		cfg, err := printFlags.Load()
+		if err != nil {
+			return err
+		}
+		return cfg.Print(c.OutOrStdout())
+	}
+
+	schema := &cobra.Command{Use: "schema", Short: "Print the JSON Schema of the file, for editors", Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			_, err := c.OutOrStdout().Write(config.Schema())
+			return err
+		}}
+
+	env := &cobra.Command{Use: "env", Short: "List the LIGHTERMAN_ variables", Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			t := newTable(c.OutOrStdout(), "VARIABLE", "DEFAULT", "WHAT")
+			for _, v := range config.Env() {
+				t.row(v.Name, v.Default, v.Desc)
+			}
+			return t.flush()
+		}}
+	cmd.AddCommand(check, print, schema, env)
+	return cmd
+}

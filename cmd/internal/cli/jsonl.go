@@ -1,0 +1,159 @@
+package cli
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	lm "github.com/lighterman/lighterman"
+)
+
+// readFile reads requests from a JSONL file, each with its line number, and with
+// its problem where it is none.
+func (f *enqueueFlags) readFile(stdin io.Reader) ([]numbered, error) {
+	in := stdin
+	if f.file != "-" {
+		file, err := os.Open(f.file)
+		if err != nil {
+			return nil, usagef("--file: %w", err)
+		}
+		defer file.Close() //nolint:errcheck // only read
+		in = file
+	}
+	r := &lineReader{template: f.template, seen: make(map[string]int), customIDs: make(map[string]int)}
+	lines := bufio.NewReaderSize(in, 64<<10)
+	var list []numbered
+	for number := 1; ; number++ {
+		line, err := readLine(lines)
+		if len(bytes.TrimSpace(line)) > 0 || errors.Is(err, errLongLine) {
+			n := numbered{line: number, bad: err}
+			if !errors.Is(err, errLongLine) {
+				n = r.read(line, number)
+			}
+			list = append(list, n)
+		}
+		if err != nil && !errors.Is(err, errLongLine) {
+			if !errors.Is(err, io.EOF) {
+				return nil, usagef("%s:%d: %w", f.fileName(), number, err)
+			}
+			break
+		}
+	}
+	if len(list) == 0 {
+		return nil, usagef("%s: no requests in it", f.fileName())
+	}
+	return list, nil
+}
+
+// lineReader makes requests of lines.
+type lineReader struct {
+	template  lm.Request
+	seen      map[string]int // how often the same request came, by its hash
+	customIDs map[string]int // line of each custom ID
+}
+
+// batchLine is a line of an OpenAI batch file.
+type batchLine struct {
+	CustomID string          `json:"custom_id"`
+	Method   string          `json:"method"`
+	URL      string          `json:"url"`
+	Body     json.RawMessage `json:"body"`
+}
+
+// batchKinds are the kinds behind the URLs of an OpenAI batch file.
+var batchKinds = map[string]string{"/v1/chat/completions": "chat", "/v1/completions": "prompt", "/v1/embeddings": "embed"}
+
+func (r *lineReader) read(line []byte, number int) numbered {
+	n := numbered{request: r.template, line: number}
+	var probe map[string]json.RawMessage
+	if err := json.Unmarshal(line, &probe); err != nil {
+		n.bad = fmt.Errorf("not a JSON object: %w", jsonProblem(err))
+		return n
+	}
+	n.request.Body = bytes.Clone(bytes.TrimSpace(line))
+	if _, ok := probe["custom_id"]; ok {
+		if n.bad = r.readBatch(line, &n); n.bad != nil {
+			return n
+		}
+	}
+	// The same file pushed again must find what it pushed before, and the same
+	// request twice in one file is two operations.
+	hash := n.request.Hash()
+	r.seen[hash]++
+	n.request.Key = fmt.Sprintf("%s#%d", hash, r.seen[hash])
+	if n.customID != "" {
+		n.request.Key = "custom:" + n.customID + "/" + hash
+	}
+	return n
+}
+
+func (r *lineReader) readBatch(line []byte, n *numbered) error {
+	var b batchLine
+	if err := json.Unmarshal(line, &b); err != nil {
+		return fmt.Errorf("batch line: %w", jsonProblem(err))
+	}
+	kind, ok := batchKinds[b.URL]
+	switch {
+	case b.CustomID == "" || len(b.CustomID) > 128:
+		return errors.New("custom_id: want 1 to 128 characters")
+	case b.Method != "POST":
+		return fmt.Errorf("method %q: want POST", clipText(b.Method))
+	case !ok:
+		return fmt.Errorf("url %q: want /v1/chat/completions, /v1/completions or /v1/embeddings", clipText(b.URL))
+	case len(b.Body) == 0:
+		return errors.New("body: missing")
+	}
+	if first := r.customIDs[b.CustomID]; first > 0 {
+		return fmt.Errorf("custom_id %q: used on line %d already", clipText(b.CustomID), first)
+	}
+	r.customIDs[b.CustomID] = n.line
+	n.customID, n.request.Kind, n.request.Body = b.CustomID, kind, bytes.Clone(b.Body)
+	return nil
+}
+
+// jsonProblem says where a line stops being JSON, without quoting it.
+func jsonProblem(err error) error {
+	var syntax *json.SyntaxError
+	var kind *json.UnmarshalTypeError
+	switch {
+	case errors.As(err, &syntax):
+		return fmt.Errorf("byte %d: %s", syntax.Offset, syntax.Error())
+	case errors.As(err, &kind):
+		return fmt.Errorf("a %s where a %s is wanted", kind.Value, kind.Type)
+	default:
+		return err
+	}
+}
+
+func clipText(s string) string { return oneLine(s, 60) }
+
+// errLongLine marks a line over the bound of a request.
+var errLongLine = fmt.Errorf("line over the bound of %d bytes", lm.MaxRequest)
+
+// readLine reads one line of bounded length; of a longer one it keeps nothing
+// and goes on behind it.
+func readLine(in *bufio.Reader) ([]byte, error) {
+	var line []byte
+	long := false
+	for {
+		part, err := in.ReadSlice('\n')
+		if long = long || len(line)+len(part) > lm.MaxRequest+1024; !long {
+			line = append(line, part...)
+		}
+		switch {
+		case errors.Is(err, bufio.ErrBufferFull):
+			continue
+		case long && (err == nil || errors.Is(err, io.EOF)):
+			if err != nil {
+				return nil, err
+			}
+			return nil, errLongLine
+		default:
+			return line, err
+		}
+	}
+}

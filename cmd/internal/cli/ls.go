@@ -1,0 +1,97 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"slices"
+
+	lm "github.com/lighterman/lighterman"
+	"github.com/lighterman/lighterman/lua"
+	"github.com/spf13/cobra"
+)
+
+func listCommand() *cobra.Command {
+	var output, state, queue string
+	var most int
+	cmd := &cobra.Command{Use: "ls", Short: "List operations, newest first", Args: noArgs}
+	cmd.Flags().StringVarP(&output, "output", "o", "table", "table, json, jsonl or id")
+	cmd.Flags().StringVar(&state, "state", "", "only those in this state, as QUEUED or COMPLETED")
+	cmd.Flags().StringVar(&queue, "queue", "", "only those of this queue")
+	cmd.Flags().IntVarP(&most, "n", "n", 20, "at most so many")
+	return reading(cmd, func(ctx context.Context, s *lua.Store, _ []string) error {
+		how, err := validFormat(output, "table", "json", "jsonl", "id")
+		if err != nil {
+			return err
+		}
+		if state != "" {
+			if _, err := lm.ParseState(state); err != nil {
+				return usagef("--state: %w", err)
+			}
+		}
+		traces, err := newest(ctx, s, most, func(t lm.Trace) bool {
+			return (state == "" || t.State.String() == state) && (queue == "" || t.Queue == queue)
+		})
+		if err != nil {
+			return err
+		}
+		return printTraces(cmd, how, traces)
+	})
+}
+
+// newest lists the newest operations that pass a filter, running, waiting and
+// ended ones together.
+func newest(ctx context.Context, s *lua.Store, most int, keep func(lm.Trace) bool) ([]lm.Trace, error) {
+	look := max(10*most, 200) // so many are looked at per stream, that a filter finds some
+	var traces []lm.Trace
+	for p := range s.Partitions() {
+		counts, err := s.Counts(ctx, p)
+		if err != nil {
+			return nil, err
+		}
+		ids, err := s.Waiting(ctx, p, counts.Queues(), look)
+		if err != nil {
+			return nil, err
+		}
+		ended, err := s.Ended(ctx, p, look)
+		if err != nil {
+			return nil, err
+		}
+		for _, n := range ended {
+			ids = append(ids, n.ID)
+		}
+		records, err := s.Records(ctx, ids)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range records {
+			if r.State != lm.None && keep(r.Trace) {
+				traces = append(traces, r.Trace)
+			}
+		}
+	}
+	slices.SortFunc(traces, func(a, b lm.Trace) int {
+		return cmp.Or(b.Created.Compare(a.Created), cmp.Compare(b.ID, a.ID))
+	})
+	traces = slices.CompactFunc(traces, func(a, b lm.Trace) bool { return a.ID == b.ID })
+	return traces[:min(most, len(traces))], nil
+}
+
+func printTraces(cmd *cobra.Command, how format, traces []lm.Trace) error {
+	out := cmd.OutOrStdout()
+	switch how {
+	case "json":
+		return printJSON(out, traces)
+	case "jsonl":
+		return printLines(out, traces)
+	case "id":
+		for _, t := range traces {
+			cmd.Println(t.ID)
+		}
+		return nil
+	}
+	tab := newTable(out, "ID", "STATE", "OUTCOME", "QUEUE", "KIND", "MODEL", "ATTEMPTS", "CRASHES", "AGE", "WORKER")
+	for _, t := range traces {
+		tab.row(t.ID, t.State, orDash(string(t.Outcome)), t.Queue, t.Kind, orDash(t.Model), t.Attempts, t.CrashesTotal, ago(t.Created), orDash(t.Owner))
+	}
+	return tab.flush()
+}

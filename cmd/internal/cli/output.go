@@ -1,0 +1,129 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/mattn/go-isatty"
+)
+
+// format is how a command prints its data.
+type format string
+
+// validFormat checks --output against what a command offers.
+func validFormat(value string, offered ...string) (format, error) {
+	for _, o := range offered {
+		if value == o {
+			return format(value), nil
+		}
+	}
+	return "", usagef("--output %q: want %s", value, strings.Join(offered, ", "))
+}
+
+// table writes aligned columns.
+type table struct {
+	w     *tabwriter.Writer
+	color bool
+}
+
+func newTable(out io.Writer, columns ...string) *table {
+	t := &table{w: tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)}
+	t.row(anys(columns)...)
+	return t
+}
+
+func anys(words []string) []any {
+	list := make([]any, len(words))
+	for i, w := range words {
+		list[i] = w
+	}
+	return list
+}
+
+func (t *table) row(cells ...any) {
+	for i, c := range cells {
+		if i > 0 {
+			fmt.Fprint(t.w, "\t")
+		}
+		fmt.Fprint(t.w, c)
+	}
+	fmt.Fprintln(t.w)
+}
+
+func (t *table) flush() error { return t.w.Flush() }
+
+// printJSON writes one indented JSON value.
+func printJSON(out io.Writer, v any) error {
+	e := json.NewEncoder(out)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}
+
+// printLines writes one JSON value a line.
+func printLines[T any](out io.Writer, items []T) error {
+	e := json.NewEncoder(out)
+	for _, item := range items {
+		if err := e.Encode(item); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// isTerminal reports whether a file is a terminal.
+func isTerminal(f *os.File) bool { return isatty.IsTerminal(f.Fd()) }
+
+// paint colours text on a terminal; NO_COLOR turns it off (no-color.org).
+func paint(f *os.File, code, text string) string {
+	if !isTerminal(f) || os.Getenv("NO_COLOR") != "" {
+		return text
+	}
+	return "\x1b[" + code + "m" + text + "\x1b[0m"
+}
+
+// The colours in use.
+const (
+	green  = "32"
+	red    = "31"
+	yellow = "33"
+	dim    = "2"
+)
+
+// ago is a short age.
+func ago(t time.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	return short(time.Since(t))
+}
+
+// short is a duration as a person wants it.
+func short(d time.Duration) string {
+	switch {
+	case d < 0:
+		return "0s"
+	case d < time.Second:
+		return fmt.Sprintf("%dms", d.Milliseconds())
+	case d < time.Minute:
+		return fmt.Sprintf("%.1fs", d.Seconds())
+	case d < time.Hour:
+		return fmt.Sprintf("%dm%02ds", int(d.Minutes()), int(d.Seconds())%60)
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%dh%02dm", int(d.Hours()), int(d.Minutes())%60)
+	default:
+		return fmt.Sprintf("%dd", int(d.Hours()/24))
+	}
+}
+
+// orDash shows that there is nothing.
+func orDash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}

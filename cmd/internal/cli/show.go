@@ -1,0 +1,126 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	lm "github.com/lighterman/lighterman"
+	"github.com/lighterman/lighterman/lua"
+	"github.com/spf13/cobra"
+)
+
+func showCommand() *cobra.Command {
+	var output string
+	cmd := &cobra.Command{
+		Use:   "show ID|last",
+		Short: "Show one operation: its way through the states, and its result",
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return usagef("want one ID, or last for the newest operation")
+			}
+			return nil
+		},
+	}
+	cmd.Flags().StringVarP(&output, "output", "o", "table", "table or json")
+	return reading(cmd, func(ctx context.Context, s *lua.Store, args []string) error {
+		how, err := validFormat(output, "table", "json")
+		if err != nil {
+			return err
+		}
+		trace, err := findTrace(ctx, s, args[0])
+		if err != nil {
+			return err
+		}
+		results, err := s.Results(ctx, []lm.TraceID{trace.ID})
+		if err != nil {
+			return err
+		}
+		if how == "json" {
+			return printJSON(cmd.OutOrStdout(), struct {
+				lm.Trace
+				Result *lm.Result `json:"result,omitempty"`
+			}{trace, endedResult(results[0])})
+		}
+		printTrace(cmd.OutOrStdout(), trace, results[0])
+		return nil
+	})
+}
+
+func endedResult(r lm.Result) *lm.Result {
+	if r.Outcome == "" {
+		return nil
+	}
+	return &r
+}
+
+// findTrace reads the trace of an ID, or the newest one.
+func findTrace(ctx context.Context, s *lua.Store, arg string) (lm.Trace, error) {
+	if arg != "last" {
+		id, err := lm.ParseTraceID(arg)
+		if err != nil {
+			return lm.Trace{}, usagef("%w", err)
+		}
+		return s.Trace(ctx, id)
+	}
+	traces, err := newest(ctx, s, 1, func(lm.Trace) bool { return true })
+	if err == nil && len(traces) == 0 {
+		err = fmt.Errorf("last: %w; enqueue one first", lm.ErrNotFound)
+	}
+	if err != nil {
+		return lm.Trace{}, err
+	}
+	return traces[0], nil
+}
+
+func printTrace(out io.Writer, t lm.Trace, r lm.Result) {
+	state := t.State.String()
+	switch t.Outcome {
+	case lm.Succeeded:
+		state += " " + paint(os.Stdout, green, string(t.Outcome))
+	case "":
+	default:
+		state += " " + paint(os.Stdout, red, string(t.Outcome))
+	}
+	fmt.Fprintf(out, "%s  %s   kind %s   model %s   queue %s   attempts %d   crashes %d\n",
+		t.ID, state, t.Kind, orDash(t.Model), t.Queue, t.Attempts, t.CrashesTotal)
+	for _, hop := range t.History {
+		fmt.Fprintf(out, "  %s  %s\n", paint(os.Stdout, dim, after(hop.At.Sub(t.Created))), hopText(hop))
+	}
+	if t.Owner != "" {
+		fmt.Fprintf(out, "  held by %s, last heartbeat %s ago\n", t.Owner, ago(t.Beat))
+	}
+	if r.Usage.Calls > 0 {
+		fmt.Fprintf(out, "  usage: %d calls, %d tokens in, %d out\n", r.Usage.Calls, r.Usage.Input, r.Usage.Output)
+	}
+	if r.Err != nil {
+		fmt.Fprintf(out, "  error: %s\n", paint(os.Stdout, red, r.Err.Error()))
+	}
+	if r.Outcome == lm.Succeeded {
+		fmt.Fprintf(out, "\n%s\n", r.Text())
+	}
+}
+
+// after is a time since the trace began, of one width.
+func after(d time.Duration) string { return fmt.Sprintf("+%-9s", fmt.Sprintf("%.3f s", d.Seconds())) }
+
+func hopText(h lm.Hop) string {
+	names := make([]string, len(h.Path))
+	for i, s := range h.Path {
+		names[i] = s.String()
+	}
+	text := strings.Join(names, ", ")
+	if h.Worker != "" {
+		text += " " + h.Worker
+	}
+	if h.Reason != "" {
+		text += " (" + h.Reason + ")"
+	}
+	if h.Took >= time.Millisecond {
+		text += "  after " + short(h.Took)
+	}
+	return text
+}

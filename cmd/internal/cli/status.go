@@ -1,0 +1,132 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/lighterman/lighterman/lua"
+	"github.com/spf13/cobra"
+)
+
+// queueStatus is how one queue stands over all partitions.
+type queueStatus struct {
+	Queue   string `json:"queue"`
+	Waiting int64  `json:"waiting"`
+	Running int64  `json:"running"`
+	Delayed int64  `json:"delayed"`
+}
+
+// consumerStatus is one consumer over all streams.
+type consumerStatus struct {
+	Consumer string        `json:"consumer"`
+	Pending  int64         `json:"pending"`
+	Idle     time.Duration `json:"idle_ns"`
+}
+
+type fleetStatus struct {
+	Queues    []queueStatus    `json:"queues"`
+	Succeeded int64            `json:"succeeded"`
+	Failed    int64            `json:"failed"`
+	Cancelled int64            `json:"cancelled"`
+	Expired   int64            `json:"expired"`
+	Consumers []consumerStatus `json:"consumers"`
+}
+
+func statusCommand() *cobra.Command {
+	var output string
+	cmd := &cobra.Command{Use: "status", Short: "How the queues stand, and who consumes", Args: noArgs}
+	cmd.Flags().StringVarP(&output, "output", "o", "table", "table or json")
+	return reading(cmd, func(ctx context.Context, s *lua.Store, _ []string) error {
+		how, err := validFormat(output, "table", "json")
+		if err != nil {
+			return err
+		}
+		st, err := readStatus(ctx, s)
+		if err != nil {
+			return err
+		}
+		if how == "json" {
+			return printJSON(cmd.OutOrStdout(), st)
+		}
+		return printStatus(cmd, st)
+	})
+}
+
+func readStatus(ctx context.Context, s *lua.Store) (fleetStatus, error) {
+	var st fleetStatus
+	queues := make(map[string]*queueStatus)
+	consumers := make(map[string]*consumerStatus)
+	for p := range s.Partitions() {
+		counts, err := s.Counts(ctx, p)
+		if err != nil {
+			return st, err
+		}
+		st.Succeeded += counts["succeeded"]
+		st.Failed += counts["failed"]
+		st.Cancelled += counts["cancelled"]
+		st.Expired += counts["expired"]
+		for _, q := range counts.Queues() {
+			if queues[q] == nil {
+				queues[q] = &queueStatus{Queue: q}
+			}
+			queues[q].Waiting += counts["waiting:"+q]
+			queues[q].Running += counts["running:"+q]
+			queues[q].Delayed += counts["delayed:"+q]
+			if err := addConsumers(ctx, s, p, q, consumers); err != nil {
+				return st, err
+			}
+		}
+	}
+	for _, q := range queues {
+		st.Queues = append(st.Queues, *q)
+	}
+	for _, c := range consumers {
+		st.Consumers = append(st.Consumers, *c)
+	}
+	slices.SortFunc(st.Queues, func(a, b queueStatus) int { return cmp.Compare(a.Queue, b.Queue) })
+	slices.SortFunc(st.Consumers, func(a, b consumerStatus) int { return cmp.Compare(a.Consumer, b.Consumer) })
+	return st, nil
+}
+
+func addConsumers(ctx context.Context, s *lua.Store, partition int, queue string, to map[string]*consumerStatus) error {
+	for _, resume := range []bool{false, true} {
+		list, err := s.Consumers(ctx, lua.Stream{Partition: partition, Queue: queue, Resume: resume})
+		if err != nil {
+			return err
+		}
+		for _, c := range list {
+			known := to[c.Name]
+			if known == nil {
+				known = &consumerStatus{Consumer: c.Name, Idle: c.Idle}
+				to[c.Name] = known
+			}
+			known.Pending += c.Pending
+			known.Idle = min(known.Idle, c.Idle)
+		}
+	}
+	return nil
+}
+
+func printStatus(cmd *cobra.Command, st fleetStatus) error {
+	out := cmd.OutOrStdout()
+	t := newTable(out, "QUEUE", "WAITING", "RUNNING", "DELAYED")
+	for _, q := range st.Queues {
+		t.row(q.Queue, q.Waiting, q.Running, q.Delayed)
+	}
+	if err := t.flush(); err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "\nended: %d succeeded, %d failed, %d cancelled, %d expired\n\n", st.Succeeded, st.Failed, st.Cancelled, st.Expired)
+	t = newTable(out, "CONSUMER", "PENDING", "LAST SEEN")
+	for _, c := range st.Consumers {
+		t.row(c.Consumer, c.Pending, short(c.Idle)+" ago")
+	}
+	if len(st.Consumers) == 0 {
+		fmt.Fprintln(out, "no worker has been here yet")
+		return nil
+	}
+	return t.flush()
+}

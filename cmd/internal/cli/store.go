@@ -1,0 +1,47 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/lighterman/lighterman/config"
+	"github.com/lighterman/lighterman/internal/embedded"
+	"github.com/lighterman/lighterman/lua"
+	"github.com/lighterman/lighterman/worker"
+	"github.com/spf13/cobra"
+)
+
+// openStore opens the Redis of a configuration, or the embedded one that another
+// Lighterman of this machine keeps.
+func openStore(ctx context.Context, cfg *config.Config) (*lua.Store, error) {
+	url := cfg.Redis.URL.Reveal()
+	if url != "" {
+		return lua.Open(ctx, url, worker.StoreOptions(cfg))
+	}
+	store, err := lua.Open(ctx, "redis://"+embedded.DefaultAddr, worker.StoreOptions(cfg))
+	if lua.IsLost(err) || err != nil && cfg.Redis.URL == "" {
+		return nil, fmt.Errorf("%w (no Redis is configured: start `lighterman dev`, or set LIGHTERMAN_REDIS_URL)", err)
+	}
+	return store, nil
+}
+
+// reading is a command that only reads: it has the common flags, opens the
+// store, and closes it after run.
+func reading(cmd *cobra.Command, run func(ctx context.Context, s *lua.Store, args []string) error) *cobra.Command {
+	flags := worker.AddCommonFlags(cmd.Flags(), "redis")
+	cmd.RunE = func(_ *cobra.Command, args []string) error {
+		cfg, err := flags.Load()
+		if err != nil {
+			return err
+		}
+		ctx, cancel := interruptible()
+		defer cancel()
+		store, err := openStore(ctx, cfg)
+		if err != nil {
+			return err
+		}
+		defer store.Close() //nolint:errcheck // nothing was written
+		return run(ctx, store, args)
+	}
+	return cmd
+}

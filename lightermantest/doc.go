@@ -1,0 +1,38 @@
+// Package lightermantest is what you test your handlers with: a fleet of workers
+// in your test's process, a model that says what you script, workers that die
+// where you say, and a record of everything that was called.
+//
+//	func TestSummarise_FetchIsNotRepeated(t *testing.T) {
+//		fleet := lightermantest.Run(t, lightermantest.Options{}, func(w *lightermantest.Worker) {
+//			w.Handle("summarise", summarise)
+//		})
+//		fleet.KillAt("after call", 1)
+//		id := fleet.Enqueue(lighterman.Request{Kind: "summarise", Body: body})
+//		result := fleet.Wait(id)
+//		fleet.AssertCalledOnce(id, "fetch")
+//	}
+//
+// The workers are real ones (consumer, pipeline and scripts) on a Redis in
+// memory, with short leases. A killed worker loses its connection to Redis in one
+// instant and runs none of your code from then on; its operations are taken over
+// by lease, as those of a lost host. What a kill cannot show is a process that is
+// gone: deferred functions of the goroutine that died still run, and a function
+// that blocks elsewhere runs on until it looks at its context.
+//
+// # Kill points
+//
+//	start            a Func is about to run
+//	before step NAME its function is about to run
+//	after step NAME  it has run, and nothing is saved
+//	before call      a model is about to be called
+//	after call       it has answered, and nothing is saved
+//	before tool      a tool is about to be called
+//	after tool       it has answered, and nothing is saved
+//	saved NAME       a step, an answer or a tool's content is in Redis
+//	before finish    the Func has returned, and nothing is saved
+//
+// A point without its NAME stands for all: "after step", "saved". The name of a
+// model call or tool call is its key without the trace ID: "turn:1" is the first
+// call of kind chat, "chat/summary/turn:1" that of Ask(ctx, "summary", ...), and
+// "tool:1:0:ID" the first tool call of the first answer.
+package lightermantest

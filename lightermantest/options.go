@@ -1,0 +1,56 @@
+package lightermantest
+
+import (
+	"cmp"
+	"time"
+
+	"github.com/lighterman/lighterman/consumer"
+	"github.com/lighterman/lighterman/provider/sim"
+	"github.com/rs/zerolog"
+)
+
+// Options of a fleet. The zero value is one worker on a Redis in memory.
+type Options struct {
+	Workers     int           // that run at any time; default 1. A killed one is replaced
+	Redis       string        // URL; empty: in memory. The fleet's keys have a prefix of their own
+	Partitions  int           // default 1
+	Queues      []string      // default: default
+	Concurrency int           // operations at once in a worker; default 8
+	Lease       time.Duration // after which the work of a killed worker is taken over; default 500 ms
+	MaxAttempts int           // default 5; retries wait 10 to 50 ms
+	Timeout     time.Duration // of Wait; default 10 s
+
+	Sim    sim.Options       // the models; Sim.Script says what they answer. See Fleet.Script
+	Models map[string]string // the model of a request that names none, by kind; default: sim, for embed sim-embed
+	Log    zerolog.Logger
+}
+
+func (o Options) withDefaults() Options {
+	o.Workers = cmp.Or(o.Workers, 1)
+	o.Partitions = cmp.Or(o.Partitions, 1)
+	if len(o.Queues) == 0 {
+		o.Queues = []string{"default"}
+	}
+	o.Concurrency = cmp.Or(o.Concurrency, 8)
+	o.Lease = cmp.Or(o.Lease, 500*time.Millisecond)
+	o.MaxAttempts = cmp.Or(o.MaxAttempts, 5)
+	o.Timeout = cmp.Or(o.Timeout, 10*time.Second)
+	if o.Models == nil {
+		o.Models = map[string]string{"chat": sim.Plain, "prompt": sim.Plain, "embed": sim.Embed}
+	}
+	return o
+}
+
+// consumer is how a worker of that name consumes: as in production, at a tenth
+// of the times.
+func (o Options) consumer(name string) consumer.Options {
+	queues := make([]consumer.Queue, len(o.Queues))
+	for i, q := range o.Queues {
+		queues[i] = consumer.Queue{Name: q, Weight: 1}
+	}
+	return consumer.Options{
+		Name: name, Queues: queues, Concurrency: o.Concurrency, MaxAttempts: o.MaxAttempts,
+		Lease: o.Lease, Beat: o.Lease / 5, Tick: max(20*time.Millisecond, o.Lease/10), Block: 50 * time.Millisecond,
+		DrainTimeout: time.Second, Backoff: consumer.Backoff{First: 10 * time.Millisecond, Cap: 50 * time.Millisecond}, Log: o.Log,
+	}
+}
