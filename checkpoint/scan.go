@@ -80,7 +80,7 @@ type head struct {
 }
 
 var heads = [32]head{
-	0xc0 - 0xc0: {fixed: 1},                          // nil
+	0:           {fixed: 1},                          // nil
 	0xc2 - 0xc0: {fixed: 1}, 0xc3 - 0xc0: {fixed: 1}, // false, true
 	0xc4 - 0xc0: {1, 1, 0}, 0xc5 - 0xc0: {1, 2, 0}, 0xc6 - 0xc0: {1, 4, 0}, // bin
 	0xc7 - 0xc0: {2, 1, 0}, 0xc8 - 0xc0: {2, 2, 0}, 0xc9 - 0xc0: {2, 4, 0}, // ext, with its type

@@ -4,6 +4,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/lighterman/lighterman"
 )
 
 // The environment's names: a prefix, then a setting's path in capitals with
@@ -76,7 +78,7 @@ func unknownVariable(name string, known []string) string {
 	for _, k := range known {
 		rests = append(rests, strings.TrimPrefix(k, envPrefix))
 	}
-	if near := DidYouMean(rest, rests); near != "" {
+	if near := lighterman.DidYouMean(rest, rests); near != "" {
 		return "unknown; did you mean " + envPrefix + near + "?"
 	}
 	for _, k := range known { // a section instead of its first setting, as LIGHTERMAN_REDIS

@@ -35,8 +35,3 @@ func ExampleLoad() {
 	// redis://app:[redacted]@redis:6379
 	// 30s 7.5s flag --worker-lease
 }
-
-func ExampleDidYouMean() {
-	fmt.Println(config.DidYouMean("gtp-4o", []string{"sim", "gpt-4o"}))
-	// Output: gpt-4o
-}

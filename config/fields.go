@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+
+	"github.com/lighterman/lighterman"
 )
 
 // spec is what the struct tags say about one field.
@@ -136,7 +138,7 @@ func (s spec) notInEnum(word string) error {
 	if len(s.enum) == 1 {
 		return fmt.Errorf("%s: only %s is available in this version", quote(word), s.enum[0])
 	}
-	if near := DidYouMean(word, s.enum); near != "" {
+	if near := lighterman.DidYouMean(word, s.enum); near != "" {
 		return fmt.Errorf("%s: unknown; did you mean %s?", quote(word), near)
 	}
 	return fmt.Errorf("%s: unknown; want %s", quote(word), strings.Join(s.enum, ", "))

@@ -7,6 +7,8 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+
+	"github.com/lighterman/lighterman"
 )
 
 // Options are what Load works from. The zero value reads the process's
@@ -146,7 +148,7 @@ func (l *loading) isBad(path string) bool {
 
 // unknown is the message for a name that is not among the known ones.
 func unknown(name string, known []string) string {
-	if near := DidYouMean(name, known); near != "" {
+	if near := lighterman.DidYouMean(name, known); near != "" {
 		return "unknown; did you mean " + near + "?"
 	}
 	return "unknown"

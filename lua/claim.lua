@@ -92,6 +92,11 @@ local function one(k, a)
     end
   end
 
+  local body = carry(tonumber(t.size) or 0) and redis.call('GET', request)
+  local saved = false
+  if t.checkpoint_size then
+    saved = carry(tonumber(t.checkpoint_size)) and redis.call('HGETALL', checkpoint)
+  end
   local epoch, started = t.epoch, t.started
   if not replay then
     epoch = int(math.max((tonumber(t.epoch) or 0) + 1, now))
@@ -100,11 +105,6 @@ local function one(k, a)
     redis.call('HSET', trace, 'state', 'CLAIMED', 'epoch', epoch, 'token', token, 'owner', owner, 'seq', 0,
       'started', started, 'lease', lease, 'beat', int(now), 'hn', hn, hf, hv)
     moved(t.queue, state, 'C')
-  end
-  local body = carry(tonumber(t.size) or 0) and redis.call('GET', request)
-  local saved = false
-  if t.checkpoint_size then
-    saved = carry(tonumber(t.checkpoint_size)) and redis.call('HGETALL', checkpoint)
   end
   return { 'OK', epoch, int(now), started, flat, body, saved }
 end

@@ -296,7 +296,7 @@ func TestClaim_CancelFlagAndCrashLimit(t *testing.T) {
 	})
 }
 
-// TestClaim_OneOfManyWorkersWins: a hundred readers of one stream share its
+// TestClaim_OneOfManyWorkersWins: ten readers of one stream share its
 // operations, none is claimed twice.
 func TestClaim_OneOfManyWorkersWins(t *testing.T) {
 	each(t, func(e *env) {

@@ -113,16 +113,16 @@ local function one(k, a)
   if deadline ~= '0' then
     add('deadline', deadline)
   end
-  create(keys, { id = id, body = body, hash = hash, fields = fields, unique = keyed })
-  if waits then
-    redis.call('ZADD', delayed, int(due), id)
-  else
-    local entry = redis.call('XADD', stream, '*', 't', id)
-    redis.call('HSET', keys.trace, 'entry', 'stream:' .. queue .. '/' .. entry)
-  end
+  -- First what can fail of another type: after it nothing can.
   if deadline ~= '0' then
     redis.call('ZADD', deadlines, deadline, id)
   end
+  if waits then
+    redis.call('ZADD', delayed, int(due), id)
+  else
+    add('entry', 'stream:' .. queue .. '/' .. redis.call('XADD', stream, '*', 't', id))
+  end
+  create(keys, { id = id, body = body, hash = hash, fields = fields, unique = keyed })
   moved(queue, '', last)
   return 'OK'
 end

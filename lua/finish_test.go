@@ -204,7 +204,9 @@ func TestWrongType_NothingOfARefusedWriteIsWritten(t *testing.T) {
 		"advance": func(e *env, c lm.Claim) error {
 			return second(e.s.Advance(ctx, c, Advance{Path: []lm.State{lm.ToolExecuting}, Steps: []lm.Step{{Name: "a", Data: []byte("b")}}}))
 		},
-		"frame":   func(e *env, c lm.Claim) error { return e.s.Frames(ctx, c, []lm.Frame{{Seq: 1, Type: lm.FrameToken, Data: "x"}}) },
+		"frame": func(e *env, c lm.Claim) error {
+			return e.s.Frames(ctx, c, []lm.Frame{{Seq: 1, Type: lm.FrameToken, Data: "x"}})
+		},
 		"retry":   func(e *env, c lm.Claim) error { return e.s.Retry(ctx, c, aside(0)) },
 		"release": func(e *env, c lm.Claim) error { return e.s.Release(ctx, c, "drain") },
 		"finish":  func(e *env, c lm.Claim) error { return e.s.Finish(ctx, c, succeeded(c)) },

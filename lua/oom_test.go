@@ -126,4 +126,3 @@ func TestOutOfMemory_ABatchRefusesOnlyWhatNeedsMemory(t *testing.T) {
 		e.want("0-b", "state", "TOOL_EXECUTING")
 	})
 }
-

@@ -5,6 +5,7 @@ import (
 	"crypto/sha1"
 	"embed"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -111,7 +112,7 @@ func (s *Store) run(ctx context.Context, c call) (any, error) {
 		err = s.rdb.Process(ctx, cmd)
 	}
 	s.ran(c.script)
-	if err != nil && err != redis.Nil {
+	if err != nil && !errors.Is(err, redis.Nil) {
 		return nil, fmt.Errorf("%s: %w", c.script.name, err)
 	}
 	return cmd.Val(), nil
@@ -133,7 +134,7 @@ func (s *Store) runAll(ctx context.Context, calls []call) ([]any, []error) {
 		switch {
 		case isNoScript(err):
 			values[i], errs[i] = s.run(ctx, calls[i])
-		case err != nil && err != redis.Nil:
+		case err != nil && !errors.Is(err, redis.Nil):
 			errs[i] = fmt.Errorf("%s: %w", calls[i].script.name, err)
 		default:
 			values[i] = cmd.Val()

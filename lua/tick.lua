@@ -3,7 +3,8 @@
 -- idle for a lease. It only finds; promote and putback act. XPENDING IDLE is the
 -- gate because it costs a fraction of an XAUTOCLAIM pass over young entries. A
 -- partition with nothing waiting, running or delayed is looked at in every tenth
--- interval only, so that an idle fleet is quiet.
+-- interval only, so that an idle fleet is quiet. Begins with a write that Redis
+-- never refuses.
 --
 -- KEYS
 --   1 tick       exists while an interval lasts
@@ -34,6 +35,7 @@ local lease = ARGV[3]
 local most = ARGV[4]
 local n = tonumber(ARGV[5])
 
+redis.call('HDEL', stats, '-')
 if not redis.call('SET', tick, '1', 'NX', 'PX', interval) then
   return { 0 }
 end

@@ -112,14 +112,14 @@ func TestEnqueue_SaysWhatIsWrong(t *testing.T) {
 
 func TestNearest(t *testing.T) {
 	for word, want := range map[string]string{"gtp-4o": "gpt-4o", "SIM": "sim", "sim-lsow": "sim-slow", "x": "", "llama": "", "": ""} {
-		if got := nearest(word, []string{"gpt-4o", "sim", "sim-slow"}); got != want {
+		if got := lm.DidYouMean(word, []string{"gpt-4o", "sim", "sim-slow"}); got != want {
 			t.Errorf("%q: %q, want %q", word, got, want)
 		}
 	}
 }
 
 func TestEnqueueMany_OneBadRequestLeavesTheOthersAlone(t *testing.T) {
-	each(t, func(t *testing.T, rdb redis.UniversalClient) {
+	eachCluster(t, func(t *testing.T, rdb redis.UniversalClient) {
 		c := open(t, rdb, lua.Options{Partitions: 3})
 		reqs := chats(250)
 		reqs[17].Body = json.RawMessage(`{`)

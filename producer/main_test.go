@@ -196,18 +196,23 @@ func until(t testing.TB, what string, holds func() bool) {
 	}
 }
 
-// each runs f on a real Redis, alone and as a cluster of one node, and on a
-// miniredis behind a socket: redistest.Mini's
+// each runs f on a real Redis and on a miniredis behind a socket: redistest.Mini's
 // is a synchronous pipe, on which a long pipeline and its replies wait for one
 // another.
 func each(t *testing.T, f func(t *testing.T, rdb redis.UniversalClient)) {
 	t.Helper()
 	t.Run("redis", func(t *testing.T) { f(t, redistest.Start(t).Client()) })
-	t.Run("cluster", func(t *testing.T) { f(t, redistest.Start(t, redistest.Cluster()).ClusterClient()) })
 	t.Run("miniredis", func(t *testing.T) {
 		m := miniredis.RunT(t)
 		rdb := redis.NewClient(redistest.Options("tcp", m.Addr()))
 		t.Cleanup(func() { _ = rdb.Close() })
 		f(t, rdb)
 	})
+}
+
+// eachCluster is each with a cluster of one node, which takes two seconds to start.
+func eachCluster(t *testing.T, f func(t *testing.T, rdb redis.UniversalClient)) {
+	t.Helper()
+	each(t, f)
+	t.Run("cluster", func(t *testing.T) { f(t, redistest.Start(t, redistest.Cluster()).ClusterClient()) })
 }

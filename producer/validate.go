@@ -75,7 +75,7 @@ func readBody(req *lm.Request) (body, error) {
 func unknownModel(model string, models []string) error {
 	const shown = 8
 	hint := ""
-	if near := nearest(model, models); near != "" {
+	if near := lm.DidYouMean(model, models); near != "" {
 		hint = "; did you mean " + near + "?"
 	}
 	list := strings.Join(models[:min(len(models), shown)], ", ")
@@ -83,37 +83,4 @@ func unknownModel(model string, models []string) error {
 		list += ", ..."
 	}
 	return fmt.Errorf("%w %q%s (declared: %s)", ErrUnknownModel, model, hint, list)
-}
-
-// nearest is the name with the fewest letters to add, leave out or replace to
-// get the word, if that is at most one in three, or two; else empty.
-func nearest(word string, names []string) string {
-	best, bound := "", max(2, len(word)/3)+1
-	for _, name := range names {
-		if d := distance(strings.ToLower(word), strings.ToLower(name)); d < bound && d < len(word) {
-			best, bound = name, d
-		}
-	}
-	return best
-}
-
-// distance is Levenshtein's, over bytes.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, diagonal+1)
-		}
-	}
-	return row[len(b)]
 }

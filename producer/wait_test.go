@@ -81,7 +81,7 @@ func (w *waits) count() int {
 }
 
 func TestWaitMany_ThousandAsTheyEndAndEachOnce(t *testing.T) {
-	each(t, func(t *testing.T, rdb redis.UniversalClient) {
+	eachCluster(t, func(t *testing.T, rdb redis.UniversalClient) {
 		c := open(t, rdb, lua.Options{Partitions: 2})
 		ids := idsOf(t, c.EnqueueMany(deadline(t), chats(1000)))
 		beside(t, func() { serve(t, rdb, lua.Options{Partitions: 2}, len(ids), nil) })

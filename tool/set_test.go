@@ -128,10 +128,9 @@ func TestCall_ReturnsWhatIsMeantForTheFleet(t *testing.T) {
 func TestCall_ContainsAPanicAndNamesItsLine(t *testing.T) {
 	for name, run := range map[string]tool.Handler{
 		"value": func(context.Context, lighterman.ToolCall) (any, error) { panic("boom") },
-		"nil map": func(context.Context, lighterman.ToolCall) (any, error) {
-			var m map[string]int
-			m["a"] = 1
-			return nil, nil
+		"index": func(context.Context, lighterman.ToolCall) (any, error) {
+			var steps []int
+			return steps[len(steps)], nil
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

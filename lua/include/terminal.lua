@@ -14,6 +14,7 @@ local function terminal(k, t, e)
   redis.call('HSET', k.trace, 'state', 'COMPLETED', 'outcome', e.outcome, 'entry', '', 'ended', int(e.now),
     'reason', e.reason, 'attempts', e.attempts, 'hn', hn, hf, hv, unpack(e.fields))
   if not e.keep_result then
+    redis.call('UNLINK', k.result) -- whatever its type, so that the next write cannot fail
     redis.call('HSET', k.result, 'outcome', e.outcome, 'body', e.body, 'codec', 'json', 'usage', e.usage,
       'error', e.error, 'attempts', e.attempts, 'crashes', t.crashes_total or '0')
   end

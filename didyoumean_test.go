@@ -1,10 +1,10 @@
-package config_test
+package lighterman_test
 
 import (
 	"strings"
 	"testing"
 
-	"github.com/lighterman/lighterman/config"
+	"github.com/lighterman/lighterman"
 )
 
 func TestDidYouMean(t *testing.T) {
@@ -15,11 +15,11 @@ func TestDidYouMean(t *testing.T) {
 		"": "", "claude": "", "xyz": "", "s": "", "simulated": "",
 		strings.Repeat("sim", 1000): "",
 	} {
-		if got := config.DidYouMean(word, models); got != want {
+		if got := lighterman.DidYouMean(word, models); got != want {
 			t.Errorf("DidYouMean(%q) = %q, want %q", word, got, want)
 		}
 	}
-	if got := config.DidYouMean("sim", nil); got != "" {
+	if got := lighterman.DidYouMean("sim", nil); got != "" {
 		t.Errorf("of nothing it means %q", got)
 	}
 }

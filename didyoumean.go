@@ -1,4 +1,4 @@
-package config
+package lighterman
 
 import "strings"
 

@@ -1,0 +1,123 @@
+package lua
+
+import (
+	"encoding/json"
+	"slices"
+	"testing"
+	"time"
+
+	lm "github.com/lighterman/lighterman"
+	"github.com/lighterman/lighterman/internal/redistest"
+)
+
+// TestLostReply_EveryScriptHasOneEffect loses the reply of each script once,
+// after Redis has run it: the call succeeds all the same, and what is left is as
+// if no reply had been lost.
+func TestLostReply_EveryScriptHasOneEffect(t *testing.T) {
+	server := redistest.Start(t)
+	proxy := redistest.NewProxy(t, server)
+	rdb := proxy.Client()
+	s := NewStore(rdb, rdb, Options{})
+	if err := s.EnsureGroups(ctx, []Stream{queue, resume}); err != nil {
+		t.Fatal(err)
+	}
+	lose := func(of *script, call func()) {
+		t.Helper()
+		before := proxy.Lost()
+		if err := rdb.ScriptLoad(ctx, of.text).Err(); err != nil {
+			t.Fatal(err)
+		}
+		proxy.LoseReply(of.sha)
+		call()
+		if proxy.Lost() != before+1 {
+			t.Fatalf("%s: its reply was not lost, the test is void", of.name)
+		}
+	}
+	check := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	req := &lm.Request{Body: json.RawMessage(`{}`)}
+	req.Normalize()
+	read := func(owner string) []Entry {
+		t.Helper()
+		entries, err := s.Read(ctx, owner, []Share{{resume, 5}, {queue, 5}}, 5)
+		check(err)
+		if len(entries) != 1 {
+			t.Fatalf("%d entries, want 1", len(entries))
+		}
+		return entries
+	}
+	var claim lm.Claim
+	take := func(owner string) {
+		t.Helper()
+		entries := read(owner)
+		lose(claimScript, func() {
+			claims, err := s.Claim(ctx, owner, time.Minute, entries)
+			check(err)
+			if claims[0].Verdict != ClaimOK || string(claims[0].Claim.Request.Body) != "{}" {
+				t.Fatalf("claim: %+v", claims[0])
+			}
+			claim = claims[0].Claim
+		})
+	}
+
+	lose(enqueueScript, func() { check(s.Enqueue(ctx, []Operation{{ID: "0-a", Request: req}})[0].Err) })
+	take("w1")
+	lose(advanceScript, func() {
+		_, err := s.Advance(ctx, claim, Advance{Path: []lm.State{lm.Gathering}, Steps: []lm.Step{{Name: "step:a", Data: []byte("x")}}})
+		check(err)
+	})
+	lose(retryScript, func() {
+		check(s.Retry(ctx, claim, Aside{Path: []lm.State{lm.Errored, lm.Retrying}, Counted: CountAttempt, Reason: "provider"}))
+	})
+	if _, err := s.Promote(ctx, 0, []lm.TraceID{"0-a"}); err != nil {
+		t.Fatal(err)
+	}
+	take("w2")
+	lose(putbackScript, func() { check(s.Release(ctx, claim, "drain")) })
+	take("w3")
+	lose(finishScript, func() {
+		check(s.Finish(ctx, claim, Ending{Path: []lm.State{lm.Errored, lm.Completed}, Tried: true,
+			Result: lm.Result{Outcome: lm.Failed, Err: lm.Errorf(lm.PermanentFailure, "no")}}))
+	})
+
+	trace, err := s.Trace(ctx, "0-a")
+	check(err)
+	var path []lm.State
+	for _, hop := range trace.History {
+		path = append(path, hop.Path...)
+	}
+	want := []lm.State{
+		lm.Received, lm.Queued, lm.Claimed, lm.Gathering, lm.Errored, lm.Retrying, lm.Queued,
+		lm.Claimed, lm.Reclaimed, lm.Claimed, lm.Errored, lm.Completed,
+	}
+	if !slices.Equal(path, want) {
+		t.Errorf("history %v, want %v", path, want)
+	}
+	if trace.Attempts != 2 || trace.CrashesTotal != 0 {
+		t.Errorf("attempts %d, crashes %d", trace.Attempts, trace.CrashesTotal)
+	}
+	counts, err := s.Counts(ctx, 0)
+	check(err)
+	for field, n := range counts {
+		if want := int64(0); field != "failed" && n != want || field == "failed" && n != 1 {
+			t.Errorf("count %s is %d", field, n)
+		}
+	}
+	dead, err := s.Dead(ctx, 0, 10)
+	check(err)
+	if len(dead) != 1 {
+		t.Errorf("%d dead letters, want 1", len(dead))
+	}
+	for _, st := range []Stream{queue, resume} {
+		if n := rdb.XLen(ctx, s.keys.stream(st)).Val(); n != 0 {
+			t.Errorf("%s holds %d entries", st.short(), n)
+		}
+		if p := rdb.XPending(ctx, s.keys.stream(st), Group).Val(); p.Count != 0 {
+			t.Errorf("%s has %d pending", st.short(), p.Count)
+		}
+	}
+}
