@@ -14,7 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/alicebob/miniredis/v2"
 	lm "github.com/lighterman/lighterman"
 	"github.com/lighterman/lighterman/internal/redistest"
 	"github.com/redis/go-redis/v9"
@@ -72,23 +71,9 @@ func newEnv(t *testing.T, kind string, opts Options) *env {
 	case "cluster":
 		rdb = redistest.SharedCluster(t).ClusterClient()
 	default:
-		rdb = mini(t)
+		rdb = redistest.Mini(t)
 	}
 	return envOn(t, kind, rdb, opts)
-}
-
-// mini is a miniredis behind a socket: the pipe of redistest.Mini holds nothing
-// back, so that a pipeline whose replies begin before it is written blocks.
-func mini(t *testing.T) *redis.Client {
-	m := miniredis.NewMiniRedis()
-	m.ClockTTL(true)
-	if err := m.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(m.Close)
-	rdb := redis.NewClient(redistest.Options("tcp", m.Addr()))
-	t.Cleanup(func() { _ = rdb.Close() })
-	return rdb
 }
 
 // envOn is an env over a client that the caller made.

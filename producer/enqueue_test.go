@@ -18,7 +18,7 @@ import (
 )
 
 func TestEnqueue_RecordsWhatWasAsked(t *testing.T) {
-	each(t, func(t *testing.T, rdb redis.UniversalClient) {
+	redistest.Each(t, func(t *testing.T, rdb redis.UniversalClient) {
 		c, ctx := open(t, rdb, lua.Options{Partitions: 4}), deadline(t)
 		req := chat()
 		req.ID, req.Tenant, req.Thread, req.Model = "order-42", "acme", "t1", "small"
@@ -51,7 +51,7 @@ func TestEnqueue_PartitionFollowsThreadElseKeyElseName(t *testing.T) {
 }
 
 func TestEnqueue_RepeatFindsTheFirstAndAnotherBodyConflicts(t *testing.T) {
-	each(t, func(t *testing.T, rdb redis.UniversalClient) {
+	redistest.Each(t, func(t *testing.T, rdb redis.UniversalClient) {
 		c, ctx := open(t, rdb, lua.Options{}), deadline(t)
 		req := chat()
 		req.Key = "k"
@@ -119,7 +119,7 @@ func TestNearest(t *testing.T) {
 }
 
 func TestEnqueueMany_OneBadRequestLeavesTheOthersAlone(t *testing.T) {
-	eachCluster(t, func(t *testing.T, rdb redis.UniversalClient) {
+	redistest.EachCluster(t, func(t *testing.T, rdb redis.UniversalClient) {
 		c := open(t, rdb, lua.Options{Partitions: 3})
 		reqs := chats(250)
 		reqs[17].Body = json.RawMessage(`{`)
@@ -193,7 +193,7 @@ func TestEnqueue_ManyGoroutinesShareRoundTrips(t *testing.T) {
 }
 
 func TestPreprocess_ChangesARequestAndIsRecorded(t *testing.T) {
-	each(t, func(t *testing.T, rdb redis.UniversalClient) {
+	redistest.Each(t, func(t *testing.T, rdb redis.UniversalClient) {
 		c := open(t, rdb, lua.Options{}, WithPreprocess(func(_ context.Context, r *lm.Request) error {
 			if r.Tenant == "" {
 				return errors.New("no tenant")

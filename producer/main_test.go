@@ -10,15 +10,14 @@ import (
 	"testing"
 	"time"
 
-	"github.com/alicebob/miniredis/v2"
 	lm "github.com/lighterman/lighterman"
+	"github.com/lighterman/lighterman/internal/redistest"
 	"github.com/lighterman/lighterman/internal/redistest"
 	"github.com/lighterman/lighterman/lua"
 	"github.com/redis/go-redis/v9"
-	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { redistest.Main(m) }
 
 // chat is a request of the built-in kind.
 func chat() lm.Request {
@@ -194,25 +193,4 @@ func until(t testing.TB, what string, holds func() bool) {
 		case <-time.After(2 * time.Millisecond):
 		}
 	}
-}
-
-// each runs f on a real Redis and on a miniredis behind a socket: redistest.Mini's
-// is a synchronous pipe, on which a long pipeline and its replies wait for one
-// another.
-func each(t *testing.T, f func(t *testing.T, rdb redis.UniversalClient)) {
-	t.Helper()
-	t.Run("redis", func(t *testing.T) { f(t, redistest.Start(t).Client()) })
-	t.Run("miniredis", func(t *testing.T) {
-		m := miniredis.RunT(t)
-		rdb := redis.NewClient(redistest.Options("tcp", m.Addr()))
-		t.Cleanup(func() { _ = rdb.Close() })
-		f(t, rdb)
-	})
-}
-
-// eachCluster is each with a cluster of one node, which takes two seconds to start.
-func eachCluster(t *testing.T, f func(t *testing.T, rdb redis.UniversalClient)) {
-	t.Helper()
-	each(t, f)
-	t.Run("cluster", func(t *testing.T) { f(t, redistest.Start(t, redistest.Cluster()).ClusterClient()) })
 }

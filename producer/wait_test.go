@@ -34,7 +34,7 @@ func collect(t *testing.T, c *Client, ids []lm.TraceID) []lm.Result {
 func TestWait_ReturnsWhatAnOperationEndedIn(t *testing.T) {
 	for name, opts := range map[string][]Option{"done": nil, "reply": {WithReply()}} {
 		t.Run(name, func(t *testing.T) {
-			each(t, func(t *testing.T, rdb redis.UniversalClient) {
+			redistest.Each(t, func(t *testing.T, rdb redis.UniversalClient) {
 				c := open(t, rdb, lua.Options{Partitions: 3}, opts...)
 				ids := idsOf(t, c.EnqueueMany(deadline(t), chats(20)))
 				bad := ids[7]
@@ -59,7 +59,7 @@ func TestWait_ReturnsWhatAnOperationEndedIn(t *testing.T) {
 }
 
 func TestWait_ForWhatAnotherClientEnqueued(t *testing.T) {
-	each(t, func(t *testing.T, rdb redis.UniversalClient) {
+	redistest.Each(t, func(t *testing.T, rdb redis.UniversalClient) {
 		theirs := open(t, rdb, lua.Options{}, WithReply())
 		ours := open(t, rdb, lua.Options{}, WithReply())
 		a := idsOf(t, theirs.EnqueueMany(deadline(t), chats(5)))
@@ -81,7 +81,7 @@ func (w *waits) count() int {
 }
 
 func TestWaitMany_ThousandAsTheyEndAndEachOnce(t *testing.T) {
-	eachCluster(t, func(t *testing.T, rdb redis.UniversalClient) {
+	redistest.EachCluster(t, func(t *testing.T, rdb redis.UniversalClient) {
 		c := open(t, rdb, lua.Options{Partitions: 2})
 		ids := idsOf(t, c.EnqueueMany(deadline(t), chats(1000)))
 		beside(t, func() { serve(t, rdb, lua.Options{Partitions: 2}, len(ids), nil) })
@@ -159,7 +159,7 @@ func TestWait_CostsNoPolling(t *testing.T) {
 }
 
 func TestWait_ManyWaitersShareAReader(t *testing.T) {
-	each(t, func(t *testing.T, rdb redis.UniversalClient) {
+	redistest.Each(t, func(t *testing.T, rdb redis.UniversalClient) {
 		c := open(t, rdb, lua.Options{})
 		ids := idsOf(t, c.EnqueueMany(deadline(t), chats(100)))
 		var group sync.WaitGroup
@@ -202,7 +202,7 @@ func TestWait_LostNoticeIsFoundByTheRecheck(t *testing.T) {
 }
 
 func TestWait_DeletedNoticeStreamLosesNobody(t *testing.T) {
-	each(t, func(t *testing.T, rdb redis.UniversalClient) {
+	redistest.Each(t, func(t *testing.T, rdb redis.UniversalClient) {
 		c := open(t, rdb, lua.Options{})
 		c.waits.interval = 50 * time.Millisecond
 		ids := idsOf(t, c.EnqueueMany(deadline(t), chats(20)))
@@ -219,7 +219,7 @@ func TestWait_DeletedNoticeStreamLosesNobody(t *testing.T) {
 }
 
 func TestWait_ReplyStreamOfAnotherTypeIsSurvived(t *testing.T) {
-	each(t, func(t *testing.T, rdb redis.UniversalClient) {
+	redistest.Each(t, func(t *testing.T, rdb redis.UniversalClient) {
 		c := open(t, rdb, lua.Options{}, WithReply())
 		c.waits.interval = 50 * time.Millisecond
 		rdb.Set(deadline(t), "{lm:0}:reply:"+c.opts.reply, "mine", 0)
@@ -276,7 +276,7 @@ func TestWait_HungRedisDoesNotHoldTheCaller(t *testing.T) {
 }
 
 func TestWait_WhatIsNotThere(t *testing.T) {
-	each(t, func(t *testing.T, rdb redis.UniversalClient) {
+	redistest.Each(t, func(t *testing.T, rdb redis.UniversalClient) {
 		c, ctx := open(t, rdb, lua.Options{Partitions: 2}), deadline(t)
 		for _, id := range []lm.TraceID{"0-nobody", "1-nobody", "7-nobody", "nonsense", ""} {
 			if r, err := c.Wait(ctx, id); !errors.Is(err, lm.ErrNotFound) || !strings.Contains(err.Error(), string(id)) || r.ID != id {
@@ -307,7 +307,7 @@ func TestWait_WhatIsNotThere(t *testing.T) {
 }
 
 func TestWait_ResultGoneSaysSo(t *testing.T) {
-	each(t, func(t *testing.T, rdb redis.UniversalClient) {
+	redistest.Each(t, func(t *testing.T, rdb redis.UniversalClient) {
 		c, ctx := open(t, rdb, lua.Options{}), deadline(t)
 		id := idsOf(t, c.EnqueueMany(ctx, chats(1)))[0]
 		serve(t, rdb, lua.Options{}, 1, nil)
@@ -322,7 +322,7 @@ func TestWait_ResultGoneSaysSo(t *testing.T) {
 }
 
 func TestWait_SpoiledTraceFailsAlone(t *testing.T) {
-	each(t, func(t *testing.T, rdb redis.UniversalClient) {
+	redistest.Each(t, func(t *testing.T, rdb redis.UniversalClient) {
 		c, ctx := open(t, rdb, lua.Options{}), deadline(t)
 		ids := idsOf(t, c.EnqueueMany(ctx, chats(9)))
 		serve(t, rdb, lua.Options{}, 9, nil)

@@ -33,8 +33,7 @@ func EachCluster(t *testing.T, f func(t *testing.T, rdb redis.UniversalClient)) 
 }
 
 // Mini returns a client of a miniredis of its own whose keys expire as time
-// passes. Both end with the test. No socket is involved, so it also works inside
-// a testing/synctest bubble, where time is the bubble's.
+// passes. Both end with the test.
 func Mini(t testing.TB) *redis.Client {
 	t.Helper()
 	_, rdb := MiniServer(t)
@@ -42,15 +41,37 @@ func Mini(t testing.TB) *redis.Client {
 }
 
 // MiniServer is Mini for tests that also need the server, for SetTime or
-// SetError, or to make more clients with its Dial.
+// SetError, or to make more clients. It listens on a loopback port: see MiniPipe
+// for why.
 func MiniServer(t testing.TB) (*miniredis.Miniredis, *redis.Client) {
 	t.Helper()
+	m := newMini(t)
+	if err := m.Start(); err != nil {
+		t.Fatalf("redistest: miniredis: %v", err)
+	}
+	return m, newClient(t, Options("tcp", m.Addr()))
+}
+
+// MiniPipe is Mini without a socket, so that it works inside a testing/synctest
+// bubble, where time is the bubble's. Its pipe holds nothing back: a pipeline
+// whose replies begin before it is wholly written blocks for ever.
+func MiniPipe(t testing.TB) *redis.Client {
+	t.Helper()
+	m := newMini(t)
+	o := Options("tcp", "miniredis")
+	o.Dialer = func(context.Context, string, string) (net.Conn, error) { return m.Dial() }
+	return newClient(t, o)
+}
+
+func newMini(t testing.TB) *miniredis.Miniredis {
 	m := miniredis.NewMiniRedis()
 	m.ClockTTL(true)
 	t.Cleanup(m.Close)
-	o := Options("tcp", "miniredis")
-	o.Dialer = func(context.Context, string, string) (net.Conn, error) { return m.Dial() }
+	return m
+}
+
+func newClient(t testing.TB, o *redis.Options) *redis.Client {
 	rdb := redis.NewClient(o)
 	t.Cleanup(func() { _ = rdb.Close() })
-	return m, rdb
+	return rdb
 }

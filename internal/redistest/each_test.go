@@ -42,7 +42,7 @@ func TestEach_KeysExpire(t *testing.T) {
 
 func TestMini_FollowsTheClockOfABubble(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		rdb, ctx := redistest.Mini(t), t.Context()
+		rdb, ctx := redistest.MiniPipe(t), t.Context()
 		if err := rdb.Set(ctx, "k", "v", time.Hour).Err(); err != nil {
 			t.Fatal(err)
 		}
