@@ -98,9 +98,12 @@ func (r *Request) validMeta() error {
 	if len(r.Meta) > MaxMeta {
 		return fmt.Errorf("%d entries, at most %d", len(r.Meta), MaxMeta)
 	}
-	for k := range r.Meta {
+	for k, v := range r.Meta {
 		if err := ValidName(k); err != nil {
 			return err
+		}
+		if strings.IndexByte(v, 0) >= 0 {
+			return fmt.Errorf("%s: a zero byte in the value", k)
 		}
 	}
 	return nil

@@ -2,6 +2,7 @@ package consumer
 
 import (
 	"errors"
+	"strings"
 	"time"
 
 	lm "github.com/lighterman/lighterman"
@@ -77,10 +78,13 @@ func retryAfter(err error) time.Duration {
 	return 0
 }
 
-// code keeps a person's reason short enough for the history.
+// code keeps a person's reason short enough for the history, and to one line.
 func code(reason string) string {
-	if len(reason) > 40 {
-		return reason[:40]
-	}
-	return reason
+	reason = strings.Map(func(r rune) rune {
+		if r < ' ' {
+			return ' '
+		}
+		return r
+	}, reason)
+	return strings.ToValidUTF8(reason[:min(len(reason), 40)], "")
 }

@@ -117,7 +117,7 @@ local function one(k, a)
   end
 
   local hf, hv, hn = hop(0, 'RQ', now, now, 0, '')
-  local fields = { 'state', 'QUEUED', 'created', int(now), 'size', #body, 'hn', hn, hf, hv, 'entry', here,
+  local fields = { 'state', 'QUEUED', 'created', now, 'size', #body, 'hn', hn, hf, hv, 'entry', here,
     'request_hash', hash, unpack(ARGV, a + 10, a + width) }
   if deadline ~= '0' then
     fields[#fields + 1] = 'deadline'

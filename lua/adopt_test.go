@@ -300,9 +300,10 @@ func FuzzDerive(f *testing.F) {
 func FuzzReadRecord(f *testing.F) {
 	f.Add("state", "QUEUED", "h1", "RQ 0 0", "hn", "1")
 	f.Add("", "", "h", "", "hn", "-9223372036854775808")
+	f.Add("hn", "9223372036854775807", "h1", "C", "h63", "X 1")
 	f.Add("hn", "922337203685", "x_", "", "h63", "C 1 2 3 w")
 	f.Fuzz(func(t *testing.T, a, b, c, d, e, g string) {
-		r, _ := readRecord("0-a", []any{a, b, c, d, e, g}, true)
+		r, _ := readRecord("0-a", []string{a, b, c, d, e, g}, true)
 		if len(r.History) > hopsKept {
 			t.Errorf("%d hops", len(r.History))
 		}

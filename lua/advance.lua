@@ -28,6 +28,7 @@
 --#include states walk clock history each fence
 local n = ARGV[1]
 local now = clock()
+local wrote = false
 
 local function one(k, a)
   local trace = KEYS[k + 1]
@@ -55,26 +56,14 @@ local function one(k, a)
     return 'ILLEGAL ' .. t[5]
   end
 
-  local fields = { 'seq', seq }
-  local function set(field, value)
-    fields[#fields + 1] = field
-    fields[#fields + 1] = value
-  end
-  if path ~= '' then
-    local hf, hv, hn = hop(t[7], path, now, t[6], took, '')
-    set('state', NAMES[last])
-    set('hn', hn)
-    set(hf, hv)
-  end
-  if start then
-    set('started', '1')
-  end
   if #steps == 0 then
-    redis.call('HDEL', trace, '-')
+    if not wrote then
+      redis.call('HDEL', trace, '-')
+    end
   else
     local size = tonumber(t[9]) or 0
     if steps[1] == '!reset' then
-      redis.call('HSET', checkpoint, 'checkpoint_ts', int(now))
+      redis.call('HSET', checkpoint, 'checkpoint_ts', now)
       redis.call('UNLINK', checkpoint)
       size = 0
       table.remove(steps, 1)
@@ -84,12 +73,20 @@ local function one(k, a)
       size = size + #steps[i]
     end
     if #steps > 0 then
-      redis.call('HSET', checkpoint, 'checkpoint_ts', int(now), unpack(steps))
+      redis.call('HSET', checkpoint, 'checkpoint_ts', now, unpack(steps))
     end
-    set('checkpoint_size', size)
-    set('crashes', '0')
+    redis.call('HSET', trace, 'checkpoint_size', size, 'crashes', '0')
   end
-  redis.call('HSET', trace, unpack(fields))
+  wrote = true
+  if start then
+    redis.call('HSET', trace, 'started', '1')
+  end
+  if path == '' then
+    redis.call('HSET', trace, 'seq', seq)
+  else
+    local hf, hv, hn = hop(t[7], path, now, t[6], took)
+    redis.call('HSET', trace, 'seq', seq, 'state', NAMES[last], 'hn', hn, hf, hv)
+  end
   return done
 end
 

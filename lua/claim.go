@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	lm "github.com/lighterman/lighterman"
@@ -100,7 +102,7 @@ func (s *Store) readClaimed(ctx context.Context, owner string, e Entry, token st
 	if err != nil {
 		return Claimed{Verdict: ClaimSkip, Err: err}
 	}
-	flat, _ := v[4].([]any)
+	flat := strings.Split(text(v[4]), "\x00") // no value holds one: names, labels and meta are checked at the door
 	id := s.idOf(e)
 	record, _ := readRecord(id, flat, false)
 	body, saved := text(v[5]), v[6]
@@ -110,7 +112,7 @@ func (s *Store) readClaimed(ctx context.Context, owner string, e Entry, token st
 		}
 	}
 	checkpoint := readFields(saved)
-	if saved == nil && hasCheckpoint(flat) {
+	if saved == nil && slices.Contains(flat, "checkpoint_size") {
 		if checkpoint, err = s.checkpoint(ctx, id); err != nil {
 			return Claimed{Verdict: ClaimSkip, Err: err}
 		}
@@ -129,15 +131,6 @@ func (r *Record) request(body string) lm.Request {
 		ID: r.ID.Name(), Kind: r.Kind, Model: r.Model, Queue: r.Queue, Tenant: r.Tenant, Thread: r.Thread, Run: r.Run, Agent: r.Agent,
 		Reply: r.Reply, Webhook: r.Webhook, Body: json.RawMessage(body), Meta: r.Meta, NotBefore: r.NotBefore, Deadline: r.Deadline, Timeout: r.Timeout,
 	}
-}
-
-func hasCheckpoint(flat []any) bool {
-	for i := 0; i < len(flat); i += 2 {
-		if text(flat[i]) == "checkpoint_size" {
-			return true
-		}
-	}
-	return false
 }
 
 func readFields(v any) lm.Fields {

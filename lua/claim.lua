@@ -26,8 +26,9 @@
 --   2 id
 --   3 token      random, 16 characters
 -- RETURNS
---   per operation: {OK, epoch, now, started, trace before as a flat list, request or
---   false, checkpoint as a flat list or false}; STALE, removed; LOST, dead-lettered;
+--   per operation: {OK, epoch, now, started, trace before as one text of fields and
+--   values with a zero byte between, request or false, checkpoint as a flat list or
+--   false}; STALE, removed; LOST, dead-lettered;
 --   SKIP, untouched
 -- ERRORS
 --   per operation: OOM, WRONGTYPE, NOPERM, ERROR; nothing of it was written
@@ -99,14 +100,14 @@ local function one(k, a)
   end
   local epoch, started = t.epoch, t.started
   if not replay then
-    epoch = int(math.max((tonumber(t.epoch) or 0) + 1, now))
+    epoch = math.max((tonumber(t.epoch) or 0) + 1, now)
     started = (tonumber(t.crashes) or 0) < crash_limit and '1' or '0'
     local hf, hv, hn = hop(t.hn, 'C', now, t.created, 0, epoch .. ' ' .. owner)
     redis.call('HSET', trace, 'state', 'CLAIMED', 'epoch', epoch, 'token', token, 'owner', owner, 'seq', 0,
-      'started', started, 'lease', lease, 'beat', int(now), 'hn', hn, hf, hv)
+      'started', started, 'lease', lease, 'beat', now, 'hn', hn, hf, hv)
     moved(t.queue, state, 'C')
   end
-  return { 'OK', epoch, int(now), started, flat, body, saved }
+  return { 'OK', epoch, now, started, table.concat(flat, '\0'), body, saved }
 end
 
 local answers = each(n, 3, 3, 8, 3, one)

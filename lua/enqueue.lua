@@ -99,7 +99,7 @@ local function one(k, a)
   end
 
   local hf, hv, hn = hop(0, path, now, now, 0, '')
-  local fields = { 'state', NAMES[last], 'created', int(now), 'size', #body, 'hn', hn, hf, hv, unpack(ARGV, a + 10, a + width) }
+  local fields = { 'state', NAMES[last], 'created', now, 'size', #body, 'hn', hn, hf, hv, unpack(ARGV, a + 10, a + width) }
   local function add(field, value)
     fields[#fields + 1] = field
     fields[#fields + 1] = value
@@ -108,7 +108,7 @@ local function one(k, a)
     add('request_hash', hash)
   end
   if waits then
-    add('not_before', int(due))
+    add('not_before', due)
   end
   if deadline ~= '0' then
     add('deadline', deadline)
@@ -118,7 +118,7 @@ local function one(k, a)
     redis.call('ZADD', deadlines, deadline, id)
   end
   if waits then
-    redis.call('ZADD', delayed, int(due), id)
+    redis.call('ZADD', delayed, due, id)
   else
     add('entry', 'stream:' .. queue .. '/' .. redis.call('XADD', stream, '*', 't', id))
   end

@@ -566,7 +566,9 @@ func (e *env) invariants() (problems []string) {
 			}
 		}
 		for _, m := range e.rdb.XRange(ctx, e.s.keys.done(p), "-", "+").Val() {
-			want[text(m.Values["outcome"])]++
+			for _, outcome := range m.Values {
+				want[text(outcome)]++
+			}
 		}
 		for _, m := range e.rdb.XRange(ctx, e.s.keys.dead(p), "-", "+").Val() {
 			if _, raw := m.Values["raw"]; raw || m.Values["reason"] == "trace_lost" {

@@ -52,16 +52,13 @@ local dead_retention = ARGV[4]
 local now = clock()
 
 local function one(k, a)
-  local keys = {
-    trace = KEYS[k + 1],
-    request = KEYS[k + 2],
-    checkpoint = KEYS[k + 3],
-    result = KEYS[k + 4],
-    out = KEYS[k + 5],
-    unique = KEYS[k + 6],
-    reply = KEYS[k + 7],
-    done = done, dead = dead, deadlines = deadlines,
-  }
+  local trace = KEYS[k + 1]
+  local request = KEYS[k + 2]
+  local checkpoint = KEYS[k + 3]
+  local result = KEYS[k + 4]
+  local out = KEYS[k + 5]
+  local unique = KEYS[k + 6]
+  local reply = KEYS[k + 7]
   local stream = KEYS[k + 8]
   local id = ARGV[a + 1]
   local owner = ARGV[a + 2]
@@ -75,31 +72,27 @@ local function one(k, a)
   local body = ARGV[a + 10]
   local usage = ARGV[a + 11]
   local err = ARGV[a + 12]
-  local tried = tonumber(ARGV[a + 13])
+  local tried = ARGV[a + 13]
 
-  local t = redis.call('HMGET', keys.trace, 'owner', 'epoch', 'token', 'seq', 'state', 'created', 'hn', 'queue', 'entry',
-    'attempts', 'crashes_total', 'kind', 'unique', 'reply', 'deadline', 'followed')
+  local t = held(trace)
   local verdict = guard(t, owner, epoch, token, seq)
   if verdict then
     return verdict == 'REPLAY' and 'OK' or verdict
   end
-  local state = LETTERS[t[5]]
-  if walk(state, path) ~= 'X' then
-    return 'ILLEGAL ' .. t[5]
+  if walk(LETTERS[t[STATE]], path) ~= 'X' then
+    return 'ILLEGAL ' .. t[STATE]
   end
-  terminal(keys, {
-    state = state, owner = t[1], created = t[6], hn = t[7], queue = t[8], crashes_total = t[11], kind = t[12],
-    unique = t[13], reply = t[14], deadline = t[15], followed = t[16],
-  }, {
-    id = id, now = now, path = path, took = took, outcome = outcome, reason = reason, body = body, usage = usage,
-    error = err, attempts = (tonumber(t[10]) or 0) + tried, retention = retention, dead_retention = dead_retention,
-    fields = { 'seq', seq },
+  terminal(trace, request, checkpoint, result, out, unique, reply, t, {
+    id = id, done = done, dead = dead, deadlines = deadlines, now = now, path = path, took = took, outcome = outcome,
+    reason = reason, body = body, usage = usage, error = err, attempts = (t[ATTEMPTS] or 0) + tried,
+    crashes_total = t[CRASHES_TOTAL], lifetime = outcome == 'failed' and dead_retention or retention, seq = seq,
   })
-  ack(stream, entry_id(t[9]))
+  ack(stream, entry_id(t[ENTRY]))
   return 'OK'
 end
 
 local answers = each(n, 4, 8, 4, 13, one)
+write_endings(done)
 write_acks(group)
 write_counts(stats)
 return answers

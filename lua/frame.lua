@@ -20,7 +20,7 @@
 --   OK, FENCED or NOTFOUND
 -- ERRORS
 --   OOM, raised: nothing was written
---#include clock
+--#include
 local trace = KEYS[1]
 local out = KEYS[2]
 local owner = ARGV[1]
@@ -48,5 +48,5 @@ for i = 1, n do
     last = tonumber(seq)
   end
 end
-redis.call('HSET', trace, 'frame', epoch .. ' ' .. int(last), 'followed', '1')
+redis.call('HSET', trace, 'frame', epoch .. ' ' .. last, 'followed', '1')
 return 'OK'

@@ -23,7 +23,7 @@
 local n = ARGV[1]
 local group = ARGV[2]
 local owner = ARGV[3]
-local now = int(clock())
+local now = clock()
 local mine, traces = {}, {}
 
 local function one(k, a)

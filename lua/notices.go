@@ -46,7 +46,7 @@ func (s *Store) Notices(ctx context.Context, from NoticeStream, after string, wa
 	}
 	var notices []Notice
 	for _, m := range streams[0].Messages {
-		notices = append(notices, readNotice(m))
+		notices = appendNotices(notices, m)
 		after = m.ID
 	}
 	return notices, after, nil
@@ -71,15 +71,20 @@ func (s *Store) Ended(ctx context.Context, partition, most int) ([]Notice, error
 	if err != nil {
 		return nil, fmt.Errorf("list ended operations: %w", err)
 	}
-	notices := make([]Notice, len(messages))
-	for i, m := range messages {
-		notices[i] = readNotice(m)
+	var notices []Notice
+	for _, m := range messages {
+		notices = appendNotices(notices, m)
 	}
-	return notices, nil
+	return notices[:min(most, len(notices))], nil
 }
 
-func readNotice(m redis.XMessage) Notice {
-	return Notice{ID: lm.TraceID(text(m.Values["t"])), Outcome: lm.Outcome(text(m.Values["outcome"])), At: idTime(m.ID)}
+// appendNotices reads one entry, which tells of all operations that one script
+// ended: its fields are the IDs, its values the outcomes.
+func appendNotices(to []Notice, m redis.XMessage) []Notice {
+	for id, outcome := range m.Values {
+		to = append(to, Notice{ID: lm.TraceID(id), Outcome: lm.Outcome(text(outcome)), At: idTime(m.ID)})
+	}
+	return to
 }
 
 // idTime is the server time in a stream ID.

@@ -65,25 +65,14 @@ local now = clock()
 -- The way back from each state; a claim that has delivered is only acknowledged.
 local BACK = { Q = '', L = '', C = 'L', G = 'L', I = 'L', T = 'L', O = 'L', D = 'EWQ', V = 'X' }
 
--- ending(id, t, outcome, reason, path): what terminal needs to know.
-local function ending(id, t, outcome, reason, path)
-  local err = reason == '' and '' or '{"kind":"' .. reason .. '"}'
-  return { id = id, now = now, path = path, took = 0, outcome = outcome, reason = reason, body = '', usage = '', error = err,
-    attempts = t.attempts, retention = retention, dead_retention = dead_retention, fields = { 'crashes', t.crashes, 'crashes_total', t.crashes_total, 'seq', t.seq },
-    keep_result = outcome == 'succeeded' }
-end
-
 local function one(k, a)
-  local keys = {
-    trace = KEYS[k + 1],
-    request = KEYS[k + 2],
-    checkpoint = KEYS[k + 3],
-    result = KEYS[k + 4],
-    out = KEYS[k + 5],
-    unique = KEYS[k + 6],
-    reply = KEYS[k + 7],
-    done = done, dead = dead, deadlines = deadlines,
-  }
+  local trace = KEYS[k + 1]
+  local request = KEYS[k + 2]
+  local checkpoint = KEYS[k + 3]
+  local result = KEYS[k + 4]
+  local out = KEYS[k + 5]
+  local unique = KEYS[k + 6]
+  local reply = KEYS[k + 7]
   local stream = KEYS[k + 8]
   local resume = KEYS[k + 9]
   local id = ARGV[a + 1]
@@ -96,82 +85,76 @@ local function one(k, a)
   local expected = ARGV[a + 8]
   local cause = ARGV[a + 9]
 
-  local f = redis.call('HMGET', keys.trace, 'owner', 'epoch', 'token', 'seq', 'state', 'created', 'hn', 'queue', 'entry', 'attempts',
-    'crashes', 'crashes_total', 'kind', 'unique', 'reply', 'deadline', 'followed', 'started', 'lease', 'beat')
-  local t = { owner = f[1], state = LETTERS[f[5]], created = f[6], hn = f[7], queue = f[8], attempts = f[10] or '0',
-    crashes = tonumber(f[11]) or 0, crashes_total = tonumber(f[12]) or 0, kind = f[13], unique = f[14], reply = f[15], deadline = f[16], followed = f[17],
-    seq = mine and seq or f[4] or '0' }
-
-  local fields = {}
+  local t = held(trace, 'crashes', 'started', 'lease', 'beat')
+  local crashes, started, lease, beat = t[15], t[16] == '1', t[17], t[18]
+  local state, queue = LETTERS[t[STATE]], t[QUEUE]
   if mine then
-    local verdict = guard(f, owner, epoch, token, seq)
+    local verdict = guard(t, owner, epoch, token, seq)
     if verdict then
       return verdict == 'REPLAY' and 'OK' or verdict
     end
-    fields = { 'seq', seq }
   else
     if not is_pending(stream, group, consumer, entry_id(entry)) then
       return 'SKIP'
     end
-    if not f[5] then
+    if not t[STATE] then
       redis.call('XADD', dead, 'MAXLEN', '~', 100000, '*', 't', id, 'reason', 'trace_lost', 'state', '', 'worker', owner,
         'queue', string.match(entry, ':(.*)/') or '', 'kind', '', 'error', 'the trace of an entry is gone')
       count('failed', 1)
       ack(stream, entry_id(entry))
       return 'LOST'
     end
-    if f[9] ~= entry then
+    if t[ENTRY] ~= entry then
       ack(stream, entry_id(entry))
       return 'STALE'
     end
-    if t.state ~= expected or (f[1] or '') ~= owner or (f[2] or '') ~= epoch then
+    if state ~= expected or (t[OWNER] or '') ~= owner or (t[2] or '') ~= epoch then
       return 'SKIP'
     end
-    if leased and f[20] and tonumber(f[20]) + tonumber(f[19]) > now then
+    if leased and beat and beat + lease > now then
       return 'LIVE'
     end
   end
-
-  local back = BACK[t.state]
-  local last = back and walk(t.state, back)
+  local back = BACK[state]
+  local last = back and walk(state, back)
   if not last then
-    return 'ILLEGAL ' .. f[5]
+    return 'ILLEGAL ' .. t[STATE]
   end
-  if not mine and f[18] == '1' and t.state ~= 'V' then
-    t.crashes = t.crashes + 1
-    t.crashes_total = t.crashes_total + 1
-    fields[#fields + 1] = 'crashes'
-    fields[#fields + 1] = t.crashes
-    fields[#fields + 1] = 'crashes_total'
-    fields[#fields + 1] = t.crashes_total
-    if t.crashes > crash_limit or t.crashes_total >= crash_bound then
-      terminal(keys, t, ending(id, t, 'failed', 'crash_limit', 'EX'))
-      ack(stream, entry_id(entry))
-      return 'ENDED'
-    end
+
+  local fields = { 'seq', mine and seq or t[SEQ] or '0' }
+  local crashed = not mine and started and state ~= 'V'
+  crashes = (crashes or 0) + (crashed and 1 or 0)
+  local total = (t[CRASHES_TOTAL] or 0) + (crashed and 1 or 0)
+  if crashed then
+    fields[3], fields[4], fields[5], fields[6] = 'crashes', crashes, 'crashes_total', total
   end
-  if last == 'X' then
-    terminal(keys, t, ending(id, t, 'succeeded', '', back))
+  local over = crashed and (crashes > crash_limit or total >= crash_bound)
+  if over or last == 'X' then
+    terminal(trace, request, checkpoint, result, out, unique, reply, t, {
+      id = id, done = done, dead = dead, deadlines = deadlines, now = now, path = over and 'EX' or back, took = 0,
+      outcome = over and 'failed' or 'succeeded', reason = over and 'crash_limit' or '', body = '', usage = '',
+      error = over and '{"kind":"crash_limit"}' or '', attempts = t[ATTEMPTS] or '0', crashes_total = total,
+      lifetime = over and dead_retention or retention, seq = fields[2], keep_result = not over,
+    })
+    redis.call('HSET', trace, unpack(fields))
     ack(stream, entry_id(entry))
     return 'ENDED'
   end
 
-  redis.call('HDEL', keys.trace, 'owner', 'started', 'lease', 'beat')
+  redis.call('HDEL', trace, 'owner', 'started', 'lease', 'beat')
   local fresh = redis.call('XADD', resume, '*', 't', id)
   if back ~= '' then
-    local hf, hv, hn = hop(t.hn, back, now, t.created, 0, cause)
-    fields[#fields + 1] = 'hn'
-    fields[#fields + 1] = hn
-    fields[#fields + 1] = hf
-    fields[#fields + 1] = hv
+    local hf, hv, hn = hop(t[HN], back, now, t[CREATED], 0, cause)
+    redis.call('HSET', trace, 'hn', hn, hf, hv)
   end
-  redis.call('HSET', keys.trace, 'state', NAMES[last], 'entry', 'resume:' .. t.queue .. '/' .. fresh, unpack(fields))
+  redis.call('HSET', trace, 'state', NAMES[last], 'entry', 'resume:' .. queue .. '/' .. fresh, unpack(fields))
   ack(stream, entry_id(entry))
-  moved(t.queue, t.state, last)
+  moved(queue, state, last)
   return 'OK'
 end
 
 local answers = each(n, 4, 9, 8, 9, one)
+write_endings(done)
 write_acks(group)
 write_counts(stats)
 return answers

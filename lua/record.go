@@ -34,10 +34,10 @@ type Record struct {
 
 // readRecord reads a trace's fields and values; ok is false when there is none.
 // history also reads the recorded hops.
-func readRecord(id lm.TraceID, fields []any, history bool) (r Record, ok bool) {
+func readRecord(id lm.TraceID, fields []string, history bool) (r Record, ok bool) {
 	r.ID = id
 	for i := 0; i+1 < len(fields); i += 2 {
-		r.set(text(fields[i]), text(fields[i+1]), history)
+		r.set(fields[i], fields[i+1], history)
 	}
 	if history {
 		r.History = r.readHistory()
@@ -139,8 +139,9 @@ const hopsKept = 64
 
 func (r *Record) readHistory() []lm.Hop {
 	var history []lm.Hop
-	for n := max(1, r.lastHop-hopsKept+1); n <= r.lastHop; n++ {
-		if value, ok := r.hops[n%hopsKept]; ok {
+	for back := hopsKept - 1; back >= 0; back-- {
+		n := r.lastHop - back
+		if value, ok := r.hops[n%hopsKept]; ok && n > 0 {
 			history = append(history, readHop(value, r.Created))
 		}
 	}
@@ -182,8 +183,7 @@ func (s *Store) Records(ctx context.Context, ids []lm.TraceID) ([]Record, error)
 	}
 	records := make([]Record, len(ids))
 	for i, cmd := range cmds {
-		fields, _ := cmd.Val().([]any)
-		records[i], _ = readRecord(ids[i], fields, true)
+		records[i], _ = readRecord(ids[i], texts(cmd.Val()), true)
 	}
 	return records, nil
 }

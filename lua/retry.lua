@@ -68,7 +68,7 @@ local function one(k, a)
   redis.call('HDEL', trace, 'owner', 'started', 'lease', 'beat')
   local hf, hv, hn = hop(t[7], path, now, t[6], took, reason)
   redis.call('HSET', trace, 'hn', hn, hf, hv, unpack(fields))
-  redis.call('ZADD', delayed, int(now + delay), id)
+  redis.call('ZADD', delayed, now + delay, id)
   ack(stream, entry_id(t[9]))
   moved(t[8], state, 'W')
   return 'OK'

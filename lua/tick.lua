@@ -48,7 +48,7 @@ for i = 1, #counts, 2 do
   end
 end
 if open == 0 and math.floor(now / interval) % 10 ~= 0 then
-  return { 1, int(now), counts, {}, {}, {} }
+  return { 1, now, counts, {}, {}, {} }
 end
 
 local idle = {}
@@ -60,6 +60,6 @@ for i = 1, n do
     idle[#idle + 1] = { i, found[1][1] }
   end
 end
-local due = redis.call('ZRANGEBYSCORE', delayed, '-inf', int(now), 'LIMIT', 0, most)
-local expired = redis.call('ZRANGEBYSCORE', deadlines, '-inf', int(now), 'LIMIT', 0, most)
-return { 1, int(now), counts, due, expired, idle }
+local due = redis.call('ZRANGEBYSCORE', delayed, '-inf', now, 'LIMIT', 0, most)
+local expired = redis.call('ZRANGEBYSCORE', deadlines, '-inf', now, 'LIMIT', 0, most)
+return { 1, now, counts, due, expired, idle }

@@ -3,10 +3,10 @@
 -- long tool loop stays bounded; each under 64 bytes, so that the trace stays a
 -- listpack.
 local function hop(hn, path, now, created, took, extra)
-  local n = (tonumber(hn) or 0) + 1
-  local value = path .. ' ' .. int(now - (tonumber(created) or now)) .. ' ' .. took
+  local n = (hn or 0) + 1
+  local value = path .. ' ' .. (now - (created or now)) .. ' ' .. took
   if extra and extra ~= '' then
     value = value .. ' ' .. extra
   end
-  return 'h' .. (n % 64), value, n
+  return 'h' .. n % 64, value, n
 end

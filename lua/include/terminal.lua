@@ -1,51 +1,94 @@
--- terminal(k, t, e): the terminal write of one operation, the only one there
--- is. k: the keys trace, request, checkpoint, result, out, unique, reply, done,
--- dead, deadlines. t: what the trace holds (state letter, queue, created, hn,
--- attempts, crashes_total, kind, unique, reply, deadline, followed). e: the
--- ending: id, now, path (validated letters), took, outcome, reason, body, usage,
--- error, retention and dead_retention (ms), fields (further trace fields, flat),
--- keep_result (the result is stored already). Begins with a write that Redis
--- never refuses. The caller acknowledges the entry and writes the counts.
-local function terminal(k, t, e)
-  redis.call('HDEL', k.trace, 'owner', 'started', 'lease', 'beat')
-  local failed = e.outcome == 'failed'
-  local lifetime = failed and e.dead_retention or e.retention
-  local hf, hv, hn = hop(t.hn, e.path, e.now, t.created, e.took, e.reason)
-  redis.call('HSET', k.trace, 'state', 'COMPLETED', 'outcome', e.outcome, 'entry', '', 'ended', int(e.now),
-    'reason', e.reason, 'attempts', e.attempts, 'hn', hn, hf, hv, unpack(e.fields))
+-- held(trace, ...): what the trace of an operation says that is about to end, in
+-- the order of the names below, and any further fields behind them.
+local OWNER, SEQ, STATE, CREATED, HN, QUEUE, ENTRY, ATTEMPTS, CRASHES_TOTAL, KIND, DEADLINE, FOLLOWED = 1, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14
+
+local function held(trace, ...)
+  return redis.call('HMGET', trace, 'owner', 'epoch', 'token', 'seq', 'state', 'created', 'hn', 'queue', 'entry', 'attempts',
+    'crashes_total', 'kind', 'deadline', 'followed', ...)
+end
+
+-- terminal(trace, request, checkpoint, result, out, unique, reply, t, e): the
+-- terminal write of one operation, the only one there is. unique and reply are
+-- the trace's key again where there is none. t: what held said. e: the ending:
+-- id, done, dead and deadlines (keys), now, path (validated letters), took,
+-- outcome, reason, body, usage, error, attempts, crashes_total, lifetime (ms),
+-- seq, keep_result (the result is stored already). Begins with a write that Redis
+-- never refuses. The caller acknowledges the entry and calls write_endings,
+-- write_acks and write_counts.
+local gone, notices = {}, {}
+
+-- notify(stream, id, outcome) notes a notice for a stream.
+local function notify(stream, id, outcome)
+  local notice = notices[stream]
+  if not notice then
+    notice = {}
+    notices[stream] = notice
+  end
+  notice[#notice + 1] = id
+  notice[#notice + 1] = outcome
+end
+
+local function terminal(trace, request, checkpoint, result, out, unique, reply, t, e)
+  local state, queue, outcome, lifetime = LETTERS[t[STATE]], t[QUEUE], e.outcome, e.lifetime
+  local hf, hv, hn = hop(t[HN], e.path, e.now, t[CREATED], e.took, e.reason)
+  redis.call('HDEL', trace, 'owner', 'started', 'lease', 'beat')
+  redis.call('HSET', trace, 'state', 'COMPLETED', 'outcome', outcome, 'entry', '', 'ended', e.now,
+    'reason', e.reason, 'attempts', e.attempts, 'seq', e.seq, 'hn', hn, hf, hv)
   if not e.keep_result then
-    redis.call('UNLINK', k.result) -- whatever its type, so that the next write cannot fail
-    redis.call('HSET', k.result, 'outcome', e.outcome, 'body', e.body, 'codec', 'json', 'usage', e.usage,
-      'error', e.error, 'attempts', e.attempts, 'crashes', t.crashes_total or '0')
-  end
-  redis.call('PEXPIRE', k.trace, lifetime)
-  redis.call('PEXPIRE', k.result, lifetime)
-  if t.unique then
-    redis.call('PEXPIRE', k.unique, lifetime)
-  end
-  if t.followed then
-    redis.call('PEXPIRE', k.out, lifetime)
-  end
-  if failed then
-    redis.call('PEXPIRE', k.request, lifetime)
-    redis.call('PEXPIRE', k.checkpoint, lifetime)
-    redis.call('XADD', k.dead, 'MAXLEN', '~', 100000, '*', 't', e.id, 'reason', e.reason, 'state', NAMES[t.state],
-      'worker', t.owner or '', 'queue', t.queue, 'kind', t.kind or 'chat', 'error', string.sub(e.error, 1, 1024))
-  else
-    redis.call('UNLINK', k.request, k.checkpoint)
-  end
-  if t.deadline then
-    redis.call('ZREM', k.deadlines, e.id)
-  end
-  redis.call('XADD', k.done, 'MAXLEN', '~', 10000, '*', 't', e.id, 'outcome', e.outcome)
-  if t.reply then
-    local kind = redis.call('TYPE', k.reply)
-    kind = kind.ok or kind
-    if kind == 'none' or kind == 'stream' then
-      redis.call('XADD', k.reply, 'MAXLEN', '~', 10000, '*', 't', e.id, 'outcome', e.outcome)
-      redis.call('PEXPIRE', k.reply, 3600000)
+    local fields = { 'outcome', outcome, 'body', e.body, 'codec', 'json', 'usage', e.usage, 'attempts', e.attempts }
+    if e.error ~= '' or e.crashes_total then
+      fields[11], fields[12], fields[13], fields[14] = 'error', e.error, 'crashes', e.crashes_total or '0'
+    end
+    local wrote = redis.pcall('HSET', result, unpack(fields))
+    if type(wrote) == 'table' and wrote.err then -- a key of another type is in the way
+      redis.call('UNLINK', result)
+      redis.call('HSET', result, unpack(fields))
     end
   end
-  moved(t.queue, t.state, 'X')
-  count(e.outcome, 1)
+  redis.call('PEXPIRE', trace, lifetime)
+  redis.call('PEXPIRE', result, lifetime)
+  if unique ~= trace then
+    redis.call('PEXPIRE', unique, lifetime)
+  end
+  if t[FOLLOWED] then
+    redis.call('PEXPIRE', out, lifetime)
+  end
+  if outcome == 'failed' then
+    redis.call('PEXPIRE', request, lifetime)
+    redis.call('PEXPIRE', checkpoint, lifetime)
+    redis.call('XADD', e.dead, 'MAXLEN', '~', 100000, '*', 't', e.id, 'reason', e.reason, 'state', t[STATE],
+      'worker', t[OWNER] or '', 'queue', queue, 'kind', t[KIND] or 'chat', 'error', string.sub(e.error, 1, 1024))
+  else
+    gone[#gone + 1] = request
+    gone[#gone + 1] = checkpoint
+  end
+  if t[DEADLINE] then
+    redis.call('ZREM', e.deadlines, e.id)
+  end
+  notify(e.done, e.id, outcome)
+  if reply ~= trace then
+    notify(reply, e.id, outcome)
+  end
+  moved(queue, state, 'X')
+  count(outcome, 1)
+end
+
+-- write_endings(done) removes what succeeded operations no longer need, and tells
+-- those who wait: one entry per stream and script, whose fields are the IDs and
+-- whose values are the outcomes. A producer's stream lives for an hour after the
+-- last notice; a key of another type under its name is left alone.
+local function write_endings(done)
+  if #gone > 0 then
+    redis.call('UNLINK', unpack(gone))
+  end
+  for stream, notice in pairs(notices) do
+    local kind = redis.call('TYPE', stream)
+    kind = kind.ok or kind
+    if kind == 'none' or kind == 'stream' then
+      redis.call('XADD', stream, 'MAXLEN', '~', 10000, '*', unpack(notice))
+      if stream ~= done then
+        redis.call('PEXPIRE', stream, 3600000)
+      end
+    end
+  end
 end
