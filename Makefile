@@ -5,7 +5,7 @@ VERSION    ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo d
 VERSION_IN ?= github.com/lighterman/lighterman/cmd/internal/cli.version
 ARGS       ?=
 MODULES    := . tools $(patsubst %/go.mod,%,$(wildcard bench/go.mod))
-SHELL_FILES := $(wildcard scripts/*.sh) .ci/run
+SHELL_FILES := $(wildcard scripts/*.sh examples/*/*.sh) .ci/run
 
 # golangci-lint takes a minute to build, so it is kept under a name that changes
 # with what it is built from.

@@ -86,8 +86,8 @@ func (r *Request) validBody() error {
 	switch {
 	case len(r.Body) == 0:
 		return errors.New("empty; want OpenAI JSON")
-	case r.size() > MaxRequest:
-		return fmt.Errorf("request of %d bytes is over the bound of %d", r.size(), MaxRequest)
+	case r.Size() > MaxRequest:
+		return fmt.Errorf("request of %d bytes is over the bound of %d", r.Size(), MaxRequest)
 	case !json.Valid(r.Body):
 		return errors.New("not JSON: " + jsonProblem(r.Body))
 	}
@@ -109,7 +109,8 @@ func (r *Request) validMeta() error {
 	return nil
 }
 
-func (r *Request) size() int {
+// Size is what a request's bound counts: the bytes of Body and Meta.
+func (r *Request) Size() int {
 	n := len(r.Body)
 	for k, v := range r.Meta {
 		n += len(k) + len(v)

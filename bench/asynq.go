@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -74,7 +75,7 @@ func (a *asynqQueue) send(ctx context.Context, body string) error {
 // completed reads the count that asynq's own script keeps.
 func (a *asynqQueue) completed(ctx context.Context, _ int) (int, error) {
 	n, err := a.rdb.Get(ctx, "asynq:{default}:processed").Int()
-	if err == redis.Nil {
+	if errors.Is(err, redis.Nil) {
 		err = nil
 	}
 	return n, err

@@ -133,7 +133,9 @@ func (b *bench) await(ctx context.Context, s system) error {
 		case time.Since(since) > stuckAfter:
 			return fmt.Errorf("%w: %d of %d ended, then nothing for %s", errStuck, done, b.n, stuckAfter)
 		}
-		time.Sleep(pollEvery)
+		if err := pause(ctx, pollEvery); err != nil {
+			return err
+		}
 	}
 }
 

@@ -83,7 +83,7 @@ func (b *bench) latency(ctx context.Context, l latencyRun) (latency, error) {
 
 // collect waits until the worker has seen all operations.
 func (b *bench) collect(ctx context.Context, c *child, all int) ([]int64, error) {
-	for deadline := time.Now().Add(stuckAfter); ; time.Sleep(200 * time.Millisecond) {
+	for deadline := time.Now().Add(stuckAfter); ; _ = pause(ctx, 200*time.Millisecond) {
 		r, err := c.report()
 		switch {
 		case err != nil:
@@ -103,8 +103,7 @@ func (b *bench) load(ctx context.Context, n int, send func() error) ([]int64, er
 	var group sync.WaitGroup
 	began := time.Now()
 	for i := range n {
-		time.Sleep(time.Until(began.Add(time.Duration(i) * time.Second / time.Duration(b.rate))))
-		if ctx.Err() != nil {
+		if pause(ctx, time.Until(began.Add(time.Duration(i)*time.Second/time.Duration(b.rate)))) != nil {
 			break
 		}
 		group.Go(func() {

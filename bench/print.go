@@ -62,6 +62,9 @@ func (r results) print(to io.Writer, asJSON bool) error {
 			names = append(names, name)
 		}
 	}
+	if len(names) == 0 {
+		return nil
+	}
 	fmt.Fprintf(to, "Redis %s, %d CPUs, %d operations, concurrency %d, medians of %d (least-most), %s\n\n", r.Redis, r.CPUs, r.N, r.Concurrency, r.Runs, r.Took)
 	table := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
 	line := func(head string, cell func(*result) string) {

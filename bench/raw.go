@@ -95,13 +95,10 @@ func finishRaw(ctx context.Context, rdb *redis.Client, j job, messages []redis.X
 			j.tally.waited([]byte(body))
 		}
 	}
-	_, err := rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+	_, err := rdb.Pipelined(context.WithoutCancel(ctx), func(p redis.Pipeliner) error {
 		p.XAck(ctx, rawStream, rawGroup, ids...)
 		p.XDel(ctx, rawStream, ids...)
 		return nil
 	})
-	if ctx.Err() != nil {
-		return nil
-	}
 	return err
 }

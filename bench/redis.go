@@ -49,7 +49,7 @@ func startRedis(ctx context.Context) (*server, error) {
 			s.stop()
 			return nil, fmt.Errorf("redis-server does not answer: %w; its log:\n%s", err, log)
 		}
-		time.Sleep(5 * time.Millisecond)
+		_ = pause(ctx, 5*time.Millisecond)
 	}
 }
 

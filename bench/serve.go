@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
-	"fmt"
 	"os"
 	"runtime"
 	"time"
@@ -66,11 +65,13 @@ func serve(ctx context.Context, args []string, w work) error {
 	if err != nil {
 		return err
 	}
-	fmt.Println(`{"ready":true}`)
 	var before report
 	ended := make(chan error, 1)
 	started := false
 	out := json.NewEncoder(os.Stdout)
+	if err := out.Encode("ready"); err != nil {
+		return err
+	}
 	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
 		switch lines.Text() {
 		case "go":

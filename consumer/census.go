@@ -19,7 +19,7 @@ func (c *Consumer) census(ctx context.Context) {
 			}
 		}
 		c.fleet.n.Store(int64(len(present)))
-		if !pause(ctx, (c.opts.Census*9/10+rand.N(c.opts.Census/5))*c.fleet.stretch()) {
+		if !pause(ctx, c.fleet.stretch(c.opts.Census*9/10+rand.N(c.opts.Census/5))) {
 			return
 		}
 	}
@@ -27,7 +27,7 @@ func (c *Consumer) census(ctx context.Context) {
 
 // goneAfter is how long a consumer must have done nothing to be removed. Removal
 // is safe anyway; this only spares live ones the trouble.
-func (c *Consumer) goneAfter() time.Duration { return max(10*c.opts.Lease, time.Minute) }
+func (c *Consumer) goneAfter() time.Duration { return max(10*c.opts.Lease, c.opts.Census) }
 
 func (c *Consumer) count(ctx context.Context, st lua.Stream, present map[string]bool) error {
 	consumers, err := c.store.Consumers(ctx, st)

@@ -136,6 +136,9 @@ func (c *Consumer) Running() int { return c.held.size() }
 // a lost Redis is waited for.
 func (c *Consumer) Run(ctx context.Context) error {
 	if err := c.store.EnsureGroups(ctx, c.allStreams()); err != nil {
+		if ctx.Err() != nil {
+			return nil // told to end before it began
+		}
 		return err
 	}
 	reading, stopReading := context.WithCancel(ctx)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"maps"
@@ -21,7 +22,10 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-func TestMain(m *testing.M) { redistest.Main(m) }
+func TestMain(m *testing.M) {
+	_ = flag.Set("test.parallel", "6") // the tests wait more than they work; -parallel still wins
+	redistest.Main(m)
+}
 
 var ctx = context.Background()
 
@@ -69,9 +73,7 @@ func realEnv(t *testing.T, opts lua.Options, server ...redistest.Option) *env {
 func miniEnv(t *testing.T, opts lua.Options) *env {
 	m, rdb := redistest.MiniServer(t)
 	dial := func() *redis.Client {
-		o := redistest.Options("tcp", "miniredis")
-		o.Dialer = func(context.Context, string, string) (net.Conn, error) { return m.Dial() }
-		c := redis.NewClient(o)
+		c := redis.NewClient(redistest.Options("tcp", m.Addr()))
 		t.Cleanup(func() { _ = c.Close() })
 		return c
 	}
@@ -403,9 +405,13 @@ func (e *env) quiet() {
 				e.Errorf("partition %d counts %d %s", p, n, kind)
 			}
 		}
-		seen := make(map[string]int)
-		for _, m := range e.rdb.XRange(ctx, tag+"done", "-", "+").Val() {
-			seen[fmt.Sprint(m.Values["t"])]++
+		ended, err := e.s.Ended(ctx, p, 10_000)
+		if err != nil {
+			e.Fatal(err)
+		}
+		seen := make(map[lm.TraceID]int)
+		for _, n := range ended {
+			seen[n.ID]++
 		}
 		for id, n := range seen {
 			if n != 1 {

@@ -74,6 +74,7 @@ func (m *Metrics) ended(d decision) {
 			reason = "parked" // a person's reason is no label
 		}
 		m.Retries.WithLabelValues(reason).Inc()
+	case putBack, drop: // counted by the takeover and the fence
 	}
 }
 

@@ -18,7 +18,7 @@ func (c *Consumer) read(ctx context.Context, partition int) {
 	r := &reader{c: c, partition: partition, streams: c.streams(partition), wheel: newWheel(c.opts.Queues), backlog: true}
 	defer func() { c.putBackUnclaimed(r.refused, "drain") }()
 	for c.gate.pass(ctx) {
-		free := c.slots.wait(ctx)
+		free := r.room(ctx)
 		if free == 0 {
 			return
 		}
@@ -44,6 +44,20 @@ type reader struct {
 	wheel     *wheel
 	backlog   bool        // the last read was full: read by weights, without blocking
 	refused   []lua.Entry // read, but the claim was refused for memory
+}
+
+// With a backlog a reader waits for a quarter of the slots, but only so long.
+const (
+	gatherShare = 4
+	gatherMost  = 2 * time.Millisecond
+)
+
+// room waits for free slots and says how many are.
+func (r *reader) room(ctx context.Context) int {
+	if !r.backlog {
+		return r.c.slots.wait(ctx)
+	}
+	return r.c.slots.gather(ctx, r.c.opts.Concurrency/gatherShare, gatherMost)
 }
 
 // next reads entries and takes slots for them. A backlog is read by one script

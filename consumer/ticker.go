@@ -18,10 +18,10 @@ const ticksPerInterval = 4
 // fleetSize is about how many workers there are; the census writes it.
 type fleetSize struct{ n atomic.Int64 }
 
-// stretch is how much longer than an interval this worker waits between its
-// ticks, so that the whole fleet asks about ticksPerInterval times.
-func (f *fleetSize) stretch() time.Duration {
-	return time.Duration(max(1, f.n.Load()/ticksPerInterval))
+// stretch is how long this worker waits between its turns, so that the whole
+// fleet asks about ticksPerInterval times in each interval.
+func (f *fleetSize) stretch(d time.Duration) time.Duration {
+	return time.Duration(float64(d) * max(1, float64(f.n.Load())/ticksPerInterval))
 }
 
 // tick is one partition's ticker: it promotes what is due and sweeps what dead
@@ -29,9 +29,10 @@ func (f *fleetSize) stretch() time.Duration {
 func (c *Consumer) tick(ctx context.Context, partition int) {
 	streams := c.streams(partition)
 	interval := c.opts.Tick * 9 / 10 // a little less than between the asking, so that no turn is missed
-	for pause(ctx, (c.opts.Tick-c.opts.Tick/20+rand.N(c.opts.Tick/10))*c.fleet.stretch()) {
+	pace := time.Duration(1)         // 2 while the partition is idle, so that an idle fleet is quiet
+	for pause(ctx, pace*c.fleet.stretch(c.opts.Tick-c.opts.Tick/20+rand.N(c.opts.Tick/10))) {
 		sent := time.Now()
-		due, err := c.store.Tick(ctx, partition, interval, c.opts.Lease, streams)
+		due, err := c.store.Tick(ctx, partition, pace*interval, c.opts.Lease, streams)
 		if ctx.Err() != nil {
 			return
 		}
@@ -43,6 +44,10 @@ func (c *Consumer) tick(ctx context.Context, partition int) {
 		}
 		if !due.Ran {
 			continue
+		}
+		pace = 2
+		if due.Counts.Sum("waiting")+due.Counts.Sum("running")+due.Counts.Sum("delayed") > 0 {
+			pace = 1
 		}
 		c.metrics.depths(partition, due.Counts)
 		streams = withQueues(streams, partition, due.Counts.Queues())

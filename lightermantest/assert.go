@@ -29,9 +29,8 @@ func (f *Fleet) AssertCalls(id lm.TraceID, name string, n int) {
 	}
 }
 
-// AssertNothingRepeated fails the test if anything that had been done was done a
-// second time under the same key after it was saved or while it could have been:
-// in a fleet without kills and retries, any repeat at all.
+// AssertNothingRepeated fails the test if any operation called anything twice
+// under the same key: what holds in a fleet without kills and retries.
 func (f *Fleet) AssertNothingRepeated() {
 	f.t.Helper()
 	f.assertNoRepeat(f.Calls())

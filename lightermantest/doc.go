@@ -13,11 +13,12 @@
 //	}
 //
 // The workers are real ones (consumer, pipeline and scripts) on a Redis in
-// memory, with short leases. A killed worker loses its connection to Redis in one
-// instant and runs none of your code from then on; its operations are taken over
-// by lease, as those of a lost host. What a kill cannot show is a process that is
-// gone: deferred functions of the goroutine that died still run, and a function
-// that blocks elsewhere runs on until it looks at its context.
+// memory. A killed worker loses its connection to Redis in one instant and comes to
+// no further edge of your code. Its operations are taken over at once, as those of
+// a process whose death was noticed, by a new worker or any other. What a kill
+// cannot show is a process that is gone: deferred functions of the goroutine that
+// died still run, and a function that blocks elsewhere runs on until it looks at
+// its context.
 //
 // # Kill points
 //

@@ -39,6 +39,9 @@ type Fleet struct {
 	calls  calls
 	kills  kills
 
+	ending  context.Context // ends with the fleet
+	end     context.CancelFunc
+	burials sync.WaitGroup
 	mu      sync.Mutex
 	workers []*Worker // the dead included
 	closed  bool
@@ -49,6 +52,7 @@ type Fleet struct {
 func Run(t TB, o Options, setup func(*Worker)) *Fleet {
 	t.Helper()
 	f := &Fleet{t: t, opts: o.withDefaults(), url: o.Redis, prefix: "lmtest-" + rand.Text()[:8], setup: setup, sim: sim.New(o.Sim)}
+	f.ending, f.end = context.WithCancel(context.Background())
 	t.Cleanup(func() { _ = f.sim.Close() })
 	if f.url == "" {
 		server, err := embedded.Start("127.0.0.1:0")
@@ -104,6 +108,8 @@ func (f *Fleet) close() {
 		ending.Go(w.close)
 	}
 	ending.Wait()
+	f.end()
+	f.burials.Wait()
 	_ = f.client.Close()
 	_ = f.store.Close()
 	for _, k := range f.kills.missed() {

@@ -16,9 +16,9 @@ type Options struct {
 	Partitions  int           // default 1
 	Queues      []string      // default: default
 	Concurrency int           // operations at once in a worker; default 8
-	Lease       time.Duration // after which the work of a killed worker is taken over; default 500 ms
+	Lease       time.Duration // default 5 s; what a killed worker held is taken over at once
 	MaxAttempts int           // default 5; retries wait 10 to 50 ms
-	Timeout     time.Duration // of Wait; default 10 s
+	Timeout     time.Duration // of Wait; default 15 s
 
 	Sim    sim.Options       // the models; Sim.Script says what they answer. See Fleet.Script
 	Models map[string]string // the model of a request that names none, by kind; default: sim, for embed sim-embed
@@ -32,17 +32,21 @@ func (o Options) withDefaults() Options {
 		o.Queues = []string{"default"}
 	}
 	o.Concurrency = cmp.Or(o.Concurrency, 8)
-	o.Lease = cmp.Or(o.Lease, 500*time.Millisecond)
+	o.Lease = cmp.Or(o.Lease, 5*time.Second)
 	o.MaxAttempts = cmp.Or(o.MaxAttempts, 5)
-	o.Timeout = cmp.Or(o.Timeout, 10*time.Second)
+	o.Timeout = cmp.Or(o.Timeout, 15*time.Second)
 	if o.Models == nil {
 		o.Models = map[string]string{"chat": sim.Plain, "prompt": sim.Plain, "embed": sim.Embed}
 	}
 	return o
 }
 
-// consumer is how a worker of that name consumes: as in production, at a tenth
-// of the times.
+// blockFor is how long a worker's read waits for entries, which is also what the
+// end of a fleet takes.
+const blockFor = 50 * time.Millisecond
+
+// consumer is how a worker of that name consumes: as in production, with short
+// waits.
 func (o Options) consumer(name string) consumer.Options {
 	queues := make([]consumer.Queue, len(o.Queues))
 	for i, q := range o.Queues {
@@ -50,7 +54,7 @@ func (o Options) consumer(name string) consumer.Options {
 	}
 	return consumer.Options{
 		Name: name, Queues: queues, Concurrency: o.Concurrency, MaxAttempts: o.MaxAttempts,
-		Lease: o.Lease, Beat: o.Lease / 5, Tick: max(20*time.Millisecond, o.Lease/10), Block: 50 * time.Millisecond,
+		Lease: o.Lease, Beat: min(o.Lease/4, 500*time.Millisecond), Tick: 20 * time.Millisecond, Block: blockFor,
 		DrainTimeout: time.Second, Backoff: consumer.Backoff{First: 10 * time.Millisecond, Cap: 50 * time.Millisecond}, Log: o.Log,
 	}
 }

@@ -2,7 +2,6 @@ package lightermantest
 
 import (
 	"context"
-	"fmt"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -52,7 +51,7 @@ func newWorker(f *Fleet, name string) (*Worker, error) {
 	if f.setup != nil {
 		f.setup(w)
 	}
-	w.consumer = consumer.New(w.store, w.pipeline, f.opts.consumer(name))
+	w.consumer = consumer.New(w.store, consumer.HandlerFunc(w.handle), f.opts.consumer(name))
 	ctx, drain := context.WithCancel(context.Background())
 	w.drain = drain
 	w.done.Go(func() {
@@ -72,6 +71,15 @@ func (w *Worker) Handle(kind string, f pipeline.Func) { w.pipeline.Register(kind
 // Tool offers a Go function to models; see tool.Func.
 func (w *Worker) Tool(t lm.Tool, run tool.Handler, options ...tool.Option) error {
 	return w.tools.Add(t, run, options...)
+}
+
+// handle runs a claim; what it comes to in a dead worker, nobody hears.
+func (w *Worker) handle(ctx context.Context, claim lm.Claim) (lm.Result, error) {
+	result, err := w.pipeline.Handle(ctx, claim)
+	if w.dead.Load() {
+		runtime.Goexit()
+	}
+	return result, err
 }
 
 // edge is where a worker's work may end: at a kill point that is due, and at
@@ -95,6 +103,7 @@ func (w *Worker) kill() {
 	}
 	_ = w.store.Close()
 	w.consumer.Stop()
+	w.fleet.burials.Go(func() { w.fleet.bury(w.consumer.Owner()) })
 	if err := w.fleet.spawn(); err != nil {
 		w.fleet.t.Errorf("lightermantest: replace worker %s: %v", w.name, err)
 	}
@@ -108,5 +117,3 @@ func (w *Worker) close() {
 		_ = w.store.Close()
 	})
 }
-
-func (w *Worker) String() string { return fmt.Sprintf("worker %s (dead: %t)", w.name, w.dead.Load()) }

@@ -42,7 +42,7 @@ func Derive(e Entry) Foreign {
 	case f.Verdict != "":
 	case len(f.Request.Body) == 0:
 		f.Verdict = "no_body"
-	case len(f.Request.Body) > lm.MaxRequest:
+	case f.Request.Size() > lm.MaxRequest:
 		f.Verdict = "body_too_large"
 	case f.invalid():
 		f.Verdict = "invalid_field"
@@ -128,8 +128,33 @@ const (
 )
 
 // Adopt makes foreign entries of one stream, pending with consumer, operations.
-// At most 100; the answers come in order. Safe to repeat.
+// At most 100; the answers come in order. Large bodies go in scripts of their
+// own, so that none blocks Redis for long. Safe to repeat.
 func (s *Store) Adopt(ctx context.Context, consumer string, entries []Entry) ([]Adoption, error) {
+	var adoptions []Adoption
+	for len(entries) > 0 {
+		foreign, bytes := []Foreign{}, 0
+		for _, e := range entries {
+			f := Derive(e)
+			if f.Verdict != "" {
+				f.Request.Body, f.Request.Meta = nil, nil // the script buries the entry itself
+			}
+			if bytes += f.Request.Size(); bytes > inlineSum && len(foreign) > 0 {
+				break
+			}
+			foreign = append(foreign, f)
+		}
+		some, err := s.adopt(ctx, consumer, entries[:len(foreign)], foreign)
+		if err != nil {
+			return nil, err
+		}
+		adoptions = append(adoptions, some...)
+		entries = entries[len(foreign):]
+	}
+	return adoptions, nil
+}
+
+func (s *Store) adopt(ctx context.Context, consumer string, entries []Entry, foreign []Foreign) ([]Adoption, error) {
 	st := entries[0].Stream
 	p := st.Partition
 	c := call{
@@ -137,8 +162,8 @@ func (s *Store) Adopt(ctx context.Context, consumer string, entries []Entry) ([]
 		keys:   append(make([]string, 0, 4+6*len(entries)), s.keys.stream(st), s.keys.stats(p), s.keys.dead(p), s.keys.deadlines(p)),
 		args:   []any{len(entries), Group, consumer, st.short()},
 	}
-	for _, e := range entries {
-		f := Derive(e)
+	for i, e := range entries {
+		f := &foreign[i]
 		r, unique := &f.Request, ""
 		if r.Key != "" {
 			unique = r.KeyHash()

@@ -27,12 +27,16 @@ const dialTimeout = 5 * time.Second
 // redis+sentinel:// (?master_name=). The error is one line that says what would
 // be right, with the password left out. Close the Store when done.
 func Open(ctx context.Context, rawURL string, opts Options) (*Store, error) {
-	state, err := client(rawURL, 5*time.Second)
+	opts = opts.withDefaults()
+	state, err := client(rawURL, 5*time.Second, 16)
 	if err != nil {
 		return nil, err
 	}
-	blocking, err := client(rawURL, 10*time.Second)
+	// A worker blocks on every partition at once, and a producer beside it waits
+	// for notices of each: a reader without a connection of its own starves.
+	blocking, err := client(rawURL, 10*time.Second, 2*opts.Partitions+4)
 	if err != nil {
+		_ = state.Close()
 		return nil, err
 	}
 	s := NewStore(state, blocking, opts)
@@ -55,9 +59,10 @@ func (s *Store) Close() error {
 // Ping asks Redis for a sign of life.
 func (s *Store) Ping(ctx context.Context) error { return s.rdb.Ping(ctx).Err() }
 
-// client makes one client. It never retries by itself: go-redis would repeat a
-// command whose reply was lost, and only we know which may be.
-func client(rawURL string, readTimeout time.Duration) (redis.UniversalClient, error) {
+// client makes one client with at least so many connections (per node of a
+// cluster). It never retries by itself: go-redis would repeat a command whose
+// reply was lost, and only we know which may be.
+func client(rawURL string, readTimeout time.Duration, connections int) (redis.UniversalClient, error) {
 	scheme, rest, _ := strings.Cut(rawURL, "://")
 	var err error
 	quiet := &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
@@ -67,6 +72,7 @@ func client(rawURL string, readTimeout time.Duration) (redis.UniversalClient, er
 		if o, err = redis.ParseClusterURL(strings.TrimSuffix(scheme, "+cluster") + "://" + rest); err == nil {
 			o.DialTimeout, o.ReadTimeout, o.WriteTimeout = dialTimeout, readTimeout, 5*time.Second
 			o.ContextTimeoutEnabled, o.DisableIdentity, o.Protocol = true, true, 2
+			o.PoolSize = max(o.PoolSize, connections)
 			o.ClusterStateReloadInterval = time.Second // 4.7 s instead of 57 s to find a new master
 			return redis.NewClusterClient(o), nil
 		}
@@ -75,6 +81,7 @@ func client(rawURL string, readTimeout time.Duration) (redis.UniversalClient, er
 		if o, err = redis.ParseFailoverURL(strings.TrimSuffix(scheme, "+sentinel") + "://" + rest); err == nil {
 			o.DialTimeout, o.ReadTimeout, o.WriteTimeout = dialTimeout, readTimeout, 5*time.Second
 			o.ContextTimeoutEnabled, o.DisableIdentity, o.Protocol, o.MaxRetries = true, true, 2, -1
+			o.PoolSize = max(o.PoolSize, connections)
 			return redis.NewFailoverClient(o), nil
 		}
 	default:
@@ -83,7 +90,7 @@ func client(rawURL string, readTimeout time.Duration) (redis.UniversalClient, er
 			o.DialTimeout, o.ReadTimeout, o.WriteTimeout = dialTimeout, readTimeout, 5*time.Second
 			o.ContextTimeoutEnabled, o.DisableIdentity, o.Protocol, o.MaxRetries = true, true, 2, -1
 			o.MaintNotificationsConfig = quiet
-			o.PoolSize = max(o.PoolSize, 16)
+			o.PoolSize = max(o.PoolSize, connections)
 			return redis.NewClient(o), nil
 		}
 	}
@@ -169,7 +176,7 @@ func (s *Store) checkPartitions(ctx context.Context, at string) error {
 		return unfit(at, err)
 	}
 	if err == nil && recorded != s.opts.Partitions {
-		return fmt.Errorf("%w %s: this fleet has %d partitions and redis.partitions says %d; set it to %d", ErrRedis, at, recorded, s.opts.Partitions, recorded)
+		return fmt.Errorf("%w %s: this fleet was started with redis.partitions %d and here it says %d; set it to %d", ErrRedis, at, recorded, s.opts.Partitions, recorded)
 	}
 	return nil
 }

@@ -127,7 +127,7 @@ func TestOpen_ChecksPasswordPolicyAndPartitions(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = again.Close()
-	refused(t, url, Options{}, "has 4 partitions", "says 1", "set it to 4")
+	refused(t, url, Options{}, "redis.partitions 4", "says 1", "set it to 4")
 	if other, err := Open(ctx, url, Options{Prefix: "other"}); err != nil {
 		t.Errorf("another prefix is another fleet: %v", err)
 	} else {

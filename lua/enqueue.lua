@@ -86,9 +86,8 @@ local function one(k, a)
       return (held_hash == hash and 'EXISTING ' or 'CONFLICT ') .. held
     end
   end
-  local there = redis.call('HGET', keys.trace, 'request_hash')
-  if there or redis.call('EXISTS', keys.trace) == 1 then
-    return ((there or '') == hash and 'EXISTING ' or 'CONFLICT ') .. id
+  if redis.call('EXISTS', keys.trace) == 1 then
+    return ((redis.call('HGET', keys.trace, 'request_hash') or '') == hash and 'EXISTING ' or 'CONFLICT ') .. id
   end
   local waits = due > now
   if waits then

@@ -2,7 +2,6 @@ package lua
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"sync"
@@ -312,7 +311,9 @@ func TestEnqueue_ReusedIDRestoresNothing(t *testing.T) {
 		e.rdb.Del(ctx, e.s.keys.trace("0-a")) // its lifetime is over before the others'
 		e.rdb.XTrimMaxLen(ctx, e.s.keys.done(0), 0)
 		e.rdb.HDel(ctx, e.s.keys.stats(0), "failed")
-		e.enqueue("0-a", func(r *lm.Request) { r.Body = json.RawMessage(`"new"`) })
+		if a := e.s.Enqueue(ctx, []Operation{{ID: "0-a", Request: request(`"new"`), Named: true}})[0]; a.Err != nil || a.Existing {
+			e.Fatalf("enqueue: %+v", a)
+		}
 		for _, key := range []string{e.s.keys.checkpoint("0-a"), e.s.keys.result("0-a"), e.s.keys.out("0-a")} {
 			if e.rdb.Exists(ctx, key).Val() != 0 {
 				e.Errorf("%s is still there", key)

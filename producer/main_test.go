@@ -12,7 +12,6 @@ import (
 
 	lm "github.com/lighterman/lighterman"
 	"github.com/lighterman/lighterman/internal/redistest"
-	"github.com/lighterman/lighterman/internal/redistest"
 	"github.com/lighterman/lighterman/lua"
 	"github.com/redis/go-redis/v9"
 )

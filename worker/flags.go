@@ -75,6 +75,9 @@ func readQueues(args []string) ([]config.Queue, error) {
 	queues := make([]config.Queue, 0, len(args))
 	for _, arg := range args {
 		q, problem := readQueue(arg)
+		if slices.ContainsFunc(queues, func(other config.Queue) bool { return other.Name == q.Name }) {
+			problem = "named twice"
+		}
 		if problem != "" {
 			problems = append(problems, config.Problem{Origin: config.Origin{Source: config.FromFlag, Name: "--queue"}, Message: fmt.Sprintf("%q: %s", arg, problem)})
 		}
@@ -86,6 +89,9 @@ func readQueues(args []string) ([]config.Queue, error) {
 	return queues, nil
 }
 
+// maxWeight is the configuration's bound of queues[].weight.
+const maxWeight = 1000
+
 func readQueue(arg string) (q config.Queue, problem string) {
 	name, weight, weighted := strings.Cut(arg, ":")
 	q = config.Queue{Name: name, Weight: 1}
@@ -94,8 +100,8 @@ func readQueue(arg string) (q config.Queue, problem string) {
 	}
 	if weighted {
 		n, err := strconv.Atoi(weight)
-		if err != nil || n < 1 {
-			return q, "want NAME:WEIGHT with a weight of 1 or more"
+		if err != nil || n < 1 || n > maxWeight {
+			return q, fmt.Sprintf("want NAME:WEIGHT with a weight of 1 to %d", maxWeight)
 		}
 		q.Weight = n
 	}

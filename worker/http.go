@@ -76,7 +76,7 @@ func listen(addr string) (net.Listener, error) {
 	}
 	for n := first; ; n++ {
 		listener, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(n)))
-		if err == nil || !errors.Is(err, syscall.EADDRINUSE) || n >= first+portsTried {
+		if err == nil || !errors.Is(err, syscall.EADDRINUSE) || n >= min(first+portsTried, 65535) {
 			return listener, err
 		}
 	}

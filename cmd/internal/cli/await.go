@@ -1,12 +1,15 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
 	"time"
 
 	lm "github.com/lighterman/lighterman"
@@ -57,15 +60,11 @@ func newAnswer(n numbered, r lm.Result) answer {
 }
 
 // await writes results as they come, and a summary at the end.
-func (f *enqueueFlags) await(ctx context.Context, cmd *cobra.Command, client *producer.Client, sent []numbered) error {
+func (f *enqueueFlags) await(ctx context.Context, out io.Writer, client *producer.Client, sent []numbered) error {
 	if f.timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, f.timeout)
 		defer cancel()
-	}
-	out, closeOut, err := f.sink(cmd)
-	if err != nil {
-		return err
 	}
 	one := f.file == "" && len(sent) == 1
 	ids := make([]lm.TraceID, len(sent))
@@ -73,13 +72,15 @@ func (f *enqueueFlags) await(ctx context.Context, cmd *cobra.Command, client *pr
 	for i, n := range sent {
 		ids[i], byID[n.id] = n.id, n
 	}
-	bar := newProgress("done", len(byID))
+	// Results that scroll by on a terminal are the better bar, and would tear it.
+	bar := newProgress("done", len(byID), len(byID) > 1 && (f.out != "" || !isTerminal(os.Stdout)))
+	defer bar.end()
 	began := time.Now()
 	ok, failures := 0, make(map[string]int)
+	var last lm.Result
 	for result, err := range client.WaitMany(ctx, ids) {
 		if err != nil && result.ID == "" {
-			bar.end()
-			return errors.Join(f.gaveUp(err, ok+sum(failures), len(byID)), closeOut())
+			return f.gaveUp(err, ok+sum(failures), len(byID))
 		}
 		if err != nil {
 			result.Err = lm.AsError(err)
@@ -89,19 +90,21 @@ func (f *enqueueFlags) await(ctx context.Context, cmd *cobra.Command, client *pr
 		} else {
 			failures[reasonOf(result)]++
 		}
+		last = result
 		bar.add(1, sum(failures))
 		if err := f.write(out, one, newAnswer(byID[result.ID], result), result); err != nil {
 			return err
 		}
 	}
 	bar.end()
-	if err := closeOut(); err != nil {
-		return err
+	if one {
+		return failedAlone(last)
 	}
-	return f.summary(one, ok, failures, time.Since(began))
+	return f.summary(ok, failures, time.Since(began))
 }
 
 // sink is where results go.
+// The caller closes it.
 func (f *enqueueFlags) sink(cmd *cobra.Command) (io.Writer, func() error, error) {
 	if f.out == "" {
 		return cmd.OutOrStdout(), func() error { return nil }, nil
@@ -130,7 +133,11 @@ func (f *enqueueFlags) write(out io.Writer, one bool, a answer, r lm.Result) (er
 	case "id":
 		_, err = fmt.Fprintln(out, a.ID)
 	case "table":
-		_, err = fmt.Fprintf(out, "%s  %s  %s\n", a.ID, a.Outcome, oneLine(a.Text, 80))
+		said := r.Text()
+		if r.Err != nil {
+			said = r.Err.Error()
+		}
+		_, err = fmt.Fprintf(out, "%s  %-9s  %s\n", a.ID, a.Outcome, oneLine(said, 80))
 	case "json":
 		err = printJSON(out, a)
 	default:
@@ -150,27 +157,34 @@ func (f *enqueueFlags) gaveUp(err error, done, all int) error {
 	}
 }
 
-func (f *enqueueFlags) summary(one bool, ok int, failures map[string]int, took time.Duration) error {
+// summary tells how many results ended how.
+func (f *enqueueFlags) summary(ok int, failures map[string]int, took time.Duration) error {
 	failed := sum(failures)
-	if !one {
-		text := fmt.Sprintf("%d of %d  ok %d  failed %d", ok+failed, ok+failed, ok, failed)
-		for reason, n := range failures {
-			text += fmt.Sprintf("  (%s: %d)", reason, n)
-		}
-		if f.out != "" {
-			text += "  -> " + f.out
-		}
-		fmt.Fprintf(os.Stderr, "%s  %s\n", text, short(took))
+	text := fmt.Sprintf("%d of %d  ok %d  failed %d", ok+failed, ok+failed, ok, failed)
+	for _, reason := range slices.Sorted(maps.Keys(failures)) {
+		text += fmt.Sprintf("  (%s: %d)", reason, failures[reason])
 	}
+	if f.out != "" {
+		text += "  -> " + f.out
+	}
+	fmt.Fprintf(os.Stderr, "%s  %s\n", text, short(took))
 	if failed == 0 {
 		return nil
 	}
-	if one {
-		for reason := range failures {
-			return exit(exitFailed, fmt.Errorf("failed: %s (lighterman show last, lighterman dead ls)", reason))
-		}
-	}
+	fmt.Fprintln(os.Stderr, "lighterman dead ls lists those that failed")
 	return exit(exitFailed, nil)
+}
+
+// failedAlone is why the only operation did not succeed, nil when it did.
+func failedAlone(r lm.Result) error {
+	switch {
+	case r.Outcome == lm.Succeeded && r.Err == nil:
+		return nil
+	case r.Err == nil:
+		return exit(exitFailed, fmt.Errorf("%s %s (lighterman show %s)", r.ID, r.Outcome, r.ID))
+	default:
+		return exit(exitFailed, fmt.Errorf("%s: %w (lighterman show %s)", cmp.Or(r.Outcome, lm.Failed), r.Err, r.ID))
+	}
 }
 
 func reasonOf(r lm.Result) string {

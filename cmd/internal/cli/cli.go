@@ -11,8 +11,10 @@ import (
 	"strings"
 	"syscall"
 
+	lm "github.com/lighterman/lighterman"
 	"github.com/lighterman/lighterman/config"
 	"github.com/lighterman/lighterman/lua"
+	"github.com/redis/go-redis/v9/logging" //nolint:depguard // to silence it, not to speak to Redis
 	"github.com/spf13/cobra"
 )
 
@@ -48,6 +50,8 @@ func usagef(format string, args ...any) error { return exit(exitUsage, fmt.Error
 // standard error, each line with the command's name in front.
 func Main(cmd *cobra.Command) {
 	cmd.SilenceErrors, cmd.SilenceUsage = true, true
+	cmd.Version = Version()
+	logging.Disable() // what the Redis client has to say comes back as an error, in one line
 	cmd.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usagef("%w (%s --help lists the flags)", err, c.CommandPath())
 	})
@@ -58,6 +62,9 @@ func Main(cmd *cobra.Command) {
 	code := exitCode(err)
 	if text := err.Error(); text != "" {
 		for line := range strings.Lines(text) {
+			if line == "\n" {
+				continue // of an error that had nothing to add
+			}
 			fmt.Fprintf(os.Stderr, "%s: %s\n", ran.Name(), strings.TrimRight(line, "\n"))
 		}
 	}
@@ -73,10 +80,10 @@ func exitCode(err error) int {
 		return e.code
 	case errors.As(err, &problems):
 		return exitUsage
+	case errors.Is(err, context.Canceled): // before Redis, whose errors may hold it
+		return exitInterrupted
 	case errors.Is(err, lua.ErrRedis), lua.IsPassing(err):
 		return exitRedis
-	case errors.Is(err, context.Canceled):
-		return exitInterrupted
 	case errors.Is(err, context.DeadlineExceeded):
 		return exitTimeout
 	case strings.HasPrefix(err.Error(), "unknown command"):
@@ -89,11 +96,10 @@ func exitCode(err error) int {
 // Lighterman is the command that holds all others.
 func Lighterman() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:     "lighterman",
-		Short:   "A durable queue for LLM work on Redis Streams",
-		Version: Version(),
-		Args:    noArgs,
-		RunE:    func(c *cobra.Command, _ []string) error { return c.Help() },
+		Use:   "lighterman",
+		Short: "A durable queue for LLM work on Redis Streams",
+		Args:  noArgs,
+		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	cmd.AddCommand(devCommand(), demoCommand(), Worker(), Enqueue(), listCommand(), showCommand(), statusCommand(), deadCommand(), configCommand())
 	return cmd
@@ -109,10 +115,26 @@ func noArgs(c *cobra.Command, args []string) error {
 		names = append(names, sub.Name())
 	}
 	hint := ""
-	if near := config.DidYouMean(args[0], names); near != "" {
+	if near := lm.DidYouMean(args[0], names); near != "" {
 		hint = fmt.Sprintf("; did you mean %s?", near)
 	}
 	return usagef("%q: unknown command or argument%s", args[0], hint)
+}
+
+// positive checks a flag that says how many.
+func positive(flag string, n int) error {
+	if n < 1 {
+		return usagef("%s %d: want 1 or more", flag, n)
+	}
+	return nil
+}
+
+// interrupted says of an error after Ctrl-C what it comes from.
+func interrupted(ctx context.Context, err error) error {
+	if err != nil && ctx.Err() != nil {
+		return exit(exitInterrupted, errors.New("interrupted"))
+	}
+	return err
 }
 
 // interruptible ends its context at the first SIGINT or SIGTERM.

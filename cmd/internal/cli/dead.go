@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 
 	lm "github.com/lighterman/lighterman"
@@ -27,6 +28,9 @@ func deadList() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		if err := positive("-n", most); err != nil {
+			return err
+		}
 		letters, err := deadLetters(ctx, s, most)
 		if err != nil {
 			return err
@@ -45,7 +49,7 @@ func deadList() *cobra.Command {
 		}
 		t := newTable(out, "ID", "REASON", "STATE", "QUEUE", "KIND", "AGE", "ERROR")
 		for _, d := range letters {
-			t.row(d.ID, d.Reason, orDash(d.State), orDash(d.Queue), orDash(d.Kind), ago(d.At), oneLine(d.Error, 60))
+			t.row(d.ID, d.Reason, orDash(d.State), orDash(d.Queue), orDash(d.Kind), ago(d.At), oneLine(deadText(d.Error), 60))
 		}
 		return t.flush()
 	})
@@ -88,24 +92,35 @@ func deadShow() *cobra.Command {
 		for _, d := range letters {
 			if d.ID == id {
 				found = true
-				fmt.Fprintf(out, "%s  %s ago  reason %s   last state %s   worker %s\n  error: %s\n", d.ID, ago(d.At), d.Reason, orDash(d.State), orDash(d.Worker), d.Error)
+				fmt.Fprintf(out, "%s  %s ago  reason %s   last state %s   worker %s\n  error: %s\n", d.ID, ago(d.At), d.Reason, orDash(d.State), orDash(d.Worker), orDash(deadText(d.Error)))
 				if d.Raw != "" {
 					fmt.Fprintf(out, "  raw fields: %s\n", d.Raw)
 				}
 			}
 		}
 		if !found {
-			return fmt.Errorf("%s is no dead letter: %w", id, lm.ErrNotFound)
+			return fmt.Errorf("%s is no dead letter; dead ls lists them", id)
 		}
 		if trace, err := s.Trace(ctx, id); err == nil {
 			results, err := s.Results(ctx, []lm.TraceID{id})
 			if err != nil {
 				return err
 			}
+			results[0].Err = nil // told above
 			printTrace(out, trace, results[0])
 		}
 		return nil
 	})
+}
+
+// deadText is the message of a dead letter's error, without its kind, which is
+// the reason beside it.
+func deadText(stored string) string {
+	var e lm.Error
+	if json.Unmarshal([]byte(stored), &e) != nil || e.Err == nil {
+		return stored
+	}
+	return e.Err.Error()
 }
 
 // oneLine keeps a text to one line of a table.

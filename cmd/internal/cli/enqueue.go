@@ -1,11 +1,14 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
+	"strings"
 	"time"
 
 	lm "github.com/lighterman/lighterman"
@@ -92,6 +95,9 @@ func (f *enqueueFlags) validArgs(args []string) error {
 	case len(args) > 1:
 		return usagef("want one prompt, got %d arguments; quote it", len(args))
 	}
+	if f.file != "" && (f.template.ID != "" || f.template.Key != "" || f.count > 1) {
+		return usagef("--id, --key and --count are for one prompt; every line of --file has its own")
+	}
 	if f.in < 0 {
 		return usagef("--in %s: negative; want a time from now, as 90s", f.in)
 	}
@@ -112,10 +118,13 @@ func (f *enqueueFlags) validArgs(args []string) error {
 		return usagef("--count %d with --id: each operation needs its own ID", f.count)
 	}
 	if f.timeout < 0 {
-		return usagef("--timeout %s: negative", f.timeout)
+		return usagef("--timeout %s: negative; want how long to wait, as 30s", f.timeout)
 	}
 	if (f.timeout > 0 || f.out != "") && !f.wait {
 		return usagef("--timeout and --out need --wait")
+	}
+	if f.output == "text" && !f.wait {
+		return usagef("--output text needs --wait; without it there are only IDs")
 	}
 	_, err := validFormat(f.output, "", "id", "table", "json", "jsonl", "text")
 	return err
@@ -135,19 +144,27 @@ func (f *enqueueFlags) run(cmd *cobra.Command, cfg *config.Config, args []string
 	if err != nil {
 		return err
 	}
-	defer store.Close() //nolint:errcheck // all writes were answered
+	defer store.Close()                      //nolint:errcheck // all writes were answered
 	client, err := f.client(ctx, cfg, store) // not closed: that would wait for a blocking read, and the process ends
 	if err != nil {
 		return err
 	}
-	sent, err := f.send(ctx, cmd, client, requests)
+	if requests, err = f.good(cmd, client, requests); err != nil {
+		return err
+	}
+	out, closeOut, err := f.sink(cmd) // now, while nothing is enqueued yet
 	if err != nil {
 		return err
 	}
-	if !f.wait {
-		return f.printIDs(cmd, sent)
+	sent, err := f.send(ctx, cmd, client, requests)
+	switch {
+	case len(sent) == 0:
+	case f.wait:
+		err = errors.Join(f.await(ctx, out, client, sent), err)
+	default:
+		err = errors.Join(f.printIDs(cmd, sent), err)
 	}
-	return f.await(ctx, cmd, client, sent)
+	return errors.Join(err, closeOut())
 }
 
 func (f *enqueueFlags) client(ctx context.Context, cfg *config.Config, store *lua.Store) (*producer.Client, error) {
@@ -216,17 +233,13 @@ func promptBody(kind, prompt string) (json.RawMessage, error) {
 // progress shows and Ctrl-C is heard.
 const sentInOneGo = 10_000
 
-// send enqueues everything. Bad requests are all reported first, and unless they
-// are to be left out nothing is enqueued then.
+// send enqueues everything and returns what was accepted; the error says how many
+// were refused. After lost contact or Ctrl-C nothing is returned to go on with.
 func (f *enqueueFlags) send(ctx context.Context, cmd *cobra.Command, client *producer.Client, list []numbered) ([]numbered, error) {
-	list, err := f.good(cmd, client, list)
-	if err != nil {
-		return nil, err
-	}
-	bar := newProgress("enqueued", len(list))
+	bar := newProgress("enqueued", len(list), len(list) > 1)
 	defer bar.end()
 	var sent []numbered
-	refused := 0
+	refused, code := 0, exitUsage
 	for from := 0; from < len(list); from += sentInOneGo {
 		batch := list[from:min(from+sentInOneGo, len(list))]
 		requests := make([]lm.Request, len(batch))
@@ -241,19 +254,44 @@ func (f *enqueueFlags) send(ctx context.Context, cmd *cobra.Command, client *pro
 				continue
 			}
 			refused++
-			if lua.IsPassing(a.Err) || ctx.Err() != nil {
+			if ctx.Err() != nil {
+				return nil, exit(exitInterrupted, fmt.Errorf("interrupted with %d of %d enqueued", len(sent), len(list)))
+			}
+			if lua.IsPassing(a.Err) {
 				return nil, fmt.Errorf("after %d of %d: %w", len(sent), len(list), a.Err)
 			}
-			fmt.Fprintf(os.Stderr, "%s: %s%v\n", cmd.Name(), f.where(batch[i]), a.Err)
+			if !errors.Is(a.Err, lua.ErrKeyConflict) {
+				code = exitFailed // nothing is wrong with the request
+			}
+			if len(list) == 1 {
+				return nil, exit(code, f.refusal(batch[i], a))
+			}
+			fmt.Fprintf(os.Stderr, "%s: %v\n", cmd.Name(), f.refusal(batch[i], a))
 		}
 	}
-	if refused > 0 {
-		return nil, exit(exitUsage, fmt.Errorf("%d of %d requests were refused", refused, len(list)))
+	if refused == 0 {
+		return sent, nil
 	}
-	return sent, nil
+	if len(sent) > 0 {
+		code = exitFailed
+	}
+	return sent, exit(code, fmt.Errorf("%d of %d requests were refused", refused, len(list)))
 }
 
-// good are the requests that can be enqueued; the others are reported by line.
+// refusal says why Redis took no request, and what would be right.
+func (f *enqueueFlags) refusal(n numbered, a producer.Accepted) error {
+	switch {
+	case errors.Is(a.Err, lua.ErrKeyConflict):
+		return fmt.Errorf("%s%w (%s); want another --id or --key", f.where(n), a.Err, a.ID)
+	case errors.Is(a.Err, lua.ErrQueueFull):
+		return fmt.Errorf("%s%w (%s, limits.queue); try again when workers have caught up", f.where(n), a.Err, cmp.Or(n.request.Queue, lm.DefaultQueue))
+	default:
+		return fmt.Errorf("%s%w", f.where(n), a.Err)
+	}
+}
+
+// good are the requests that can be enqueued. All others are reported, and unless
+// they are to be left out there is an error then.
 func (f *enqueueFlags) good(cmd *cobra.Command, client *producer.Client, list []numbered) ([]numbered, error) {
 	var good []numbered
 	var errs []error
@@ -261,21 +299,26 @@ func (f *enqueueFlags) good(cmd *cobra.Command, client *producer.Client, list []
 		if n.bad == nil {
 			n.bad = client.Check(n.request)
 		}
-		if n.bad == nil {
+		switch {
+		case n.bad == nil:
 			good = append(good, n)
-			continue
+		case n.line == 0: // a prompt: the others are the same
+			return nil, exit(exitUsage, plain(n.bad))
+		default:
+			errs = append(errs, errors.New(f.where(n)+strings.ReplaceAll(plain(n.bad).Error(), "\n", "; ")))
 		}
-		errs = append(errs, fmt.Errorf("%s%w", f.where(n), plain(n.bad)))
 	}
 	switch {
 	case len(errs) == 0:
 		return good, nil
-	case f.skipBad && len(good) > 0:
+	case f.skipBad && len(good) == 0:
+		errs = append(errs, fmt.Errorf("no line is good; nothing was enqueued"))
+	case f.skipBad:
 		for _, err := range errs {
 			fmt.Fprintf(os.Stderr, "%s: %v (left out)\n", cmd.Name(), err)
 		}
 		return good, nil
-	case f.file != "":
+	default:
 		errs = append(errs, fmt.Errorf("%d of %d lines are bad; nothing was enqueued (--skip-bad leaves them out)", len(errs), len(list)))
 	}
 	return nil, exit(exitUsage, errors.Join(errs...))
@@ -325,7 +368,7 @@ func (f *enqueueFlags) printIDs(cmd *cobra.Command, sent []numbered) error {
 	case "table":
 		t := newTable(out, "ID", "LINE", "CUSTOM ID")
 		for _, l := range lines {
-			t.row(l.ID, l.Line, orDash(l.CustomID))
+			t.row(l.ID, orDash(strings.TrimPrefix(strconv.Itoa(l.Line), "0")), orDash(l.CustomID))
 		}
 		return t.flush()
 	}

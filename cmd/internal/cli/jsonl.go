@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	lm "github.com/lighterman/lighterman"
 )
@@ -22,6 +23,9 @@ func (f *enqueueFlags) readFile(stdin io.Reader) ([]numbered, error) {
 			return nil, usagef("--file: %w", err)
 		}
 		defer file.Close() //nolint:errcheck // only read
+		if info, err := file.Stat(); err == nil && info.IsDir() {
+			return nil, usagef("--file: %s is a directory; want a JSONL file", f.file)
+		}
 		in = file
 	}
 	r := &lineReader{template: f.template, seen: make(map[string]int), customIDs: make(map[string]int)}
@@ -29,6 +33,9 @@ func (f *enqueueFlags) readFile(stdin io.Reader) ([]numbered, error) {
 	var list []numbered
 	for number := 1; ; number++ {
 		line, err := readLine(lines)
+		if number == 1 {
+			line = bytes.TrimPrefix(line, []byte("\ufeff")) // Windows editors put it there
+		}
 		if len(bytes.TrimSpace(line)) > 0 || errors.Is(err, errLongLine) {
 			n := numbered{line: number, bad: err}
 			if !errors.Is(err, errLongLine) {
@@ -71,7 +78,7 @@ func (r *lineReader) read(line []byte, number int) numbered {
 	n := numbered{request: r.template, line: number}
 	var probe map[string]json.RawMessage
 	if err := json.Unmarshal(line, &probe); err != nil {
-		n.bad = fmt.Errorf("not a JSON object: %w", jsonProblem(err))
+		n.bad = fmt.Errorf("want a JSON object: %w", jsonProblem(err))
 		return n
 	}
 	n.request.Body = bytes.Clone(bytes.TrimSpace(line))
@@ -123,10 +130,21 @@ func jsonProblem(err error) error {
 	case errors.As(err, &syntax):
 		return fmt.Errorf("byte %d: %s", syntax.Offset, syntax.Error())
 	case errors.As(err, &kind):
-		return fmt.Errorf("a %s where a %s is wanted", kind.Value, kind.Type)
+		if kind.Field == "" {
+			return fmt.Errorf("got %s", article(kind.Value))
+		}
+		return fmt.Errorf("%s: got %s", kind.Field, article(kind.Value))
 	default:
 		return err
 	}
+}
+
+// article puts the right one before the name of a JSON type.
+func article(word string) string {
+	if strings.ContainsRune("aeiou", rune(word[0])) {
+		return "an " + word
+	}
+	return "a " + word
 }
 
 func clipText(s string) string { return oneLine(s, 60) }
@@ -148,10 +166,7 @@ func readLine(in *bufio.Reader) ([]byte, error) {
 		case errors.Is(err, bufio.ErrBufferFull):
 			continue
 		case long && (err == nil || errors.Is(err, io.EOF)):
-			if err != nil {
-				return nil, err
-			}
-			return nil, errLongLine
+			return nil, errLongLine // at the end of the file the next call says so
 		default:
 			return line, err
 		}

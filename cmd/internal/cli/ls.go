@@ -3,7 +3,10 @@ package cli
 import (
 	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	"slices"
+	"strings"
 
 	lm "github.com/lighterman/lighterman"
 	"github.com/lighterman/lighterman/lua"
@@ -23,10 +26,9 @@ func listCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if state != "" {
-			if _, err := lm.ParseState(state); err != nil {
-				return usagef("--state: %w", err)
-			}
+		state = strings.ToUpper(state)
+		if err := errors.Join(validState(state), positive("-n", most)); err != nil {
+			return err
 		}
 		traces, err := newest(ctx, s, most, func(t lm.Trace) bool {
 			return (state == "" || t.State.String() == state) && (queue == "" || t.Queue == queue)
@@ -38,11 +40,27 @@ func listCommand() *cobra.Command {
 	})
 }
 
+// validState checks --state; empty is any.
+func validState(state string) error {
+	var names []string
+	for s := lm.Received; s <= lm.Reclaimed; s++ {
+		names = append(names, s.String())
+	}
+	if state == "" || slices.Contains(names, state) {
+		return nil
+	}
+	hint := ""
+	if near := lm.DidYouMean(state, names); near != "" {
+		hint = "; did you mean " + near + "?"
+	}
+	return usagef("--state %q: unknown%s (states: %s)", clipText(state), hint, strings.Join(names, ", "))
+}
+
 // newest lists the newest operations that pass a filter, running, waiting and
 // ended ones together.
 func newest(ctx context.Context, s *lua.Store, most int, keep func(lm.Trace) bool) ([]lm.Trace, error) {
 	look := max(10*most, 200) // so many are looked at per stream, that a filter finds some
-	var traces []lm.Trace
+	traces := []lm.Trace{}
 	for p := range s.Partitions() {
 		counts, err := s.Counts(ctx, p)
 		if err != nil {
@@ -85,7 +103,7 @@ func printTraces(cmd *cobra.Command, how format, traces []lm.Trace) error {
 		return printLines(out, traces)
 	case "id":
 		for _, t := range traces {
-			cmd.Println(t.ID)
+			fmt.Fprintln(out, t.ID)
 		}
 		return nil
 	}

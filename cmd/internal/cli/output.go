@@ -22,13 +22,12 @@ func validFormat(value string, offered ...string) (format, error) {
 			return format(value), nil
 		}
 	}
-	return "", usagef("--output %q: want %s", value, strings.Join(offered, ", "))
+	return "", usagef("--output %q: want %s", value, strings.TrimPrefix(strings.Join(offered, ", "), ", "))
 }
 
 // table writes aligned columns.
 type table struct {
-	w     *tabwriter.Writer
-	color bool
+	w *tabwriter.Writer
 }
 
 func newTable(out io.Writer, columns ...string) *table {

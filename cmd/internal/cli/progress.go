@@ -22,9 +22,10 @@ type progress struct {
 	last  time.Time
 }
 
-func newProgress(what string, total int) *progress {
+// newProgress makes one; drawn asks for the bar, where there is a terminal.
+func newProgress(what string, total int, drawn bool) *progress {
 	p := &progress{what: what, total: total, last: time.Now()}
-	if isTerminal(os.Stderr) && total > 1 {
+	if drawn && isTerminal(os.Stderr) {
 		p.bar = progressbar.NewOptions(total, progressbar.OptionSetWriter(os.Stderr), progressbar.OptionSetDescription(what),
 			progressbar.OptionShowCount(), progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish(),
 			progressbar.OptionEnableColorCodes(os.Getenv("NO_COLOR") == ""))

@@ -56,7 +56,7 @@ func statusCommand() *cobra.Command {
 }
 
 func readStatus(ctx context.Context, s *lua.Store) (fleetStatus, error) {
-	var st fleetStatus
+	st := fleetStatus{Queues: []queueStatus{}, Consumers: []consumerStatus{}}
 	queues := make(map[string]*queueStatus)
 	consumers := make(map[string]*consumerStatus)
 	for p := range s.Partitions() {
@@ -125,7 +125,7 @@ func printStatus(cmd *cobra.Command, st fleetStatus) error {
 		t.row(c.Consumer, c.Pending, short(c.Idle)+" ago")
 	}
 	if len(st.Consumers) == 0 {
-		fmt.Fprintln(out, "no worker has been here yet")
+		fmt.Fprintln(out, "no worker seen yet; one shows up with the first work it reads")
 		return nil
 	}
 	return t.flush()

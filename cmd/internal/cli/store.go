@@ -3,6 +3,8 @@ package cli
 import (
 	"context"
 	"fmt"
+	"net"
+	"time"
 
 	"github.com/lighterman/lighterman/config"
 	"github.com/lighterman/lighterman/internal/embedded"
@@ -15,14 +17,24 @@ import (
 // Lighterman of this machine keeps.
 func openStore(ctx context.Context, cfg *config.Config) (*lua.Store, error) {
 	url := cfg.Redis.URL.Reveal()
-	if url != "" {
-		return lua.Open(ctx, url, worker.StoreOptions(cfg))
+	if url == "" {
+		url = "redis://" + embedded.DefaultAddr
+		if !answers(ctx, embedded.DefaultAddr) {
+			return nil, interrupted(ctx, fmt.Errorf("%w: none is configured, and no Lighterman answers on %s; start `lighterman dev`, or set LIGHTERMAN_REDIS_URL", lua.ErrRedis, embedded.DefaultAddr))
+		}
 	}
-	store, err := lua.Open(ctx, "redis://"+embedded.DefaultAddr, worker.StoreOptions(cfg))
-	if lua.IsLost(err) || err != nil && cfg.Redis.URL == "" {
-		return nil, fmt.Errorf("%w (no Redis is configured: start `lighterman dev`, or set LIGHTERMAN_REDIS_URL)", err)
+	store, err := lua.Open(ctx, url, worker.StoreOptions(cfg))
+	return store, interrupted(ctx, err)
+}
+
+// answers reports whether somebody listens on an address of this machine.
+func answers(ctx context.Context, addr string) bool {
+	conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return false
 	}
-	return store, nil
+	_ = conn.Close()
+	return true
 }
 
 // reading is a command that only reads: it has the common flags, opens the
@@ -41,7 +53,7 @@ func reading(cmd *cobra.Command, run func(ctx context.Context, s *lua.Store, arg
 			return err
 		}
 		defer store.Close() //nolint:errcheck // nothing was written
-		return run(ctx, store, args)
+		return interrupted(ctx, run(ctx, store, args))
 	}
 	return cmd
 }
