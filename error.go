@@ -168,6 +168,8 @@ var (
 	ErrHandOver = errors.New("handed over: the worker drains")
 	// ErrCancelRequested ends the work of an operation that somebody cancelled.
 	ErrCancelRequested = errors.New("a cancel was requested")
+	// ErrExpired ends the work of an operation whose deadline has passed.
+	ErrExpired = errors.New("the operation's deadline has passed")
 	// ErrOutOfMemory: Redis refused a write because maxmemory is reached; nothing
 	// of it was written.
 	ErrOutOfMemory = errors.New("redis is out of memory (maxmemory reached)")

@@ -22,7 +22,7 @@ type Trace struct {
 	Crashes         int               `json:"crashes"`
 	CrashesTotal    int               `json:"crashes_total"`
 	SchemaWaits     int               `json:"schema_waits,omitempty"`
-	CancelRequested bool              `json:"cancel_requested,omitempty"`
+	CancelRequested Outcome           `json:"cancel_requested,omitempty"` // cancelled or expired: it is to end so
 	Created         time.Time         `json:"created"`
 	NotBefore       time.Time         `json:"not_before,omitzero"`
 	Deadline        time.Time         `json:"deadline,omitzero"`

@@ -44,9 +44,8 @@ type Redis struct {
 
 // Queue is a queue that a worker serves.
 type Queue struct {
-	Name        string `yaml:"name" required:"true" desc:"Its name: 1 to 64 of A-Z a-z 0-9 _ . -"`
-	Weight      int    `yaml:"weight" default:"1" min:"1" max:"1000" desc:"Its share of new claims while several queues have work."`
-	Concurrency int    `yaml:"concurrency" default:"0" min:"0" max:"10000" desc:"How many of its operations one worker runs at a time. 0: as many as the worker has slots."`
+	Name   string `yaml:"name" required:"true" desc:"Its name: 1 to 64 of A-Z a-z 0-9 _ . -"`
+	Weight int    `yaml:"weight" default:"1" min:"1" max:"1000" desc:"Its share of new claims while several queues have work."`
 }
 
 // Worker says how a worker claims, holds and gives up operations.
@@ -72,7 +71,6 @@ type Deliver struct {
 
 // Limits are what the door refuses.
 type Limits struct {
-	Request    Size  `yaml:"request" default:"4MiB" min:"1KiB" max:"4MiB" desc:"Largest request: body and meta together."`
 	Checkpoint Size  `yaml:"checkpoint" default:"8MiB" min:"64KiB" max:"64MiB" desc:"Largest checkpoint as stored."`
 	Queue      int64 `yaml:"queue" default:"1000000" min:"1" max:"100000000" desc:"How many operations may wait in one queue."`
 }

@@ -36,7 +36,7 @@ func TestParse_SaysWhatIsWrongAndWhere(t *testing.T) {
 		{"secret that is a number", "redis: {url: 12345}", "1:14: redis.url: want a URL, got a whole number"},
 		{"duration without unit", "worker: {lease: 10}", `1:17: worker.lease: "10" is not a duration; want numbers with units, as in 500ms, 10s, 1h30m or 7d`},
 		{"duration out of range", "deliver: {result_retention: 59s}", "1:29: deliver.result_retention: 59s is out of range; want 60s to 24h"},
-		{"size out of range", "limits: {request: 5MiB}", "1:19: limits.request: 5MiB is out of range; want 1KiB to 4MiB"},
+		{"size out of range", "limits: {checkpoint: 5KiB}", "1:22: limits.checkpoint: 5KiB is out of range; want 64KiB to 64MiB"},
 		{"heartbeat too slow", "worker: {heartbeat: 6s}", "1:21: worker.heartbeat: 6s is over half of worker.lease (10s); one lost renewal would cost the claim"},
 		{"lease too short", "worker: {heartbeat: 1s,\n lease: 1s}", "1:21: worker.heartbeat: 1s is over half of worker.lease (1s); one lost renewal would cost the claim"},
 		{"heartbeat of nothing", "worker: {heartbeat: 0s}", "1:21: worker.heartbeat: 0s is out of range; want 10ms to 30m"},
@@ -89,7 +89,7 @@ func TestParse_AcceptsWhatPeopleWrite(t *testing.T) {
 			return cmp.Equal(c.Queues, []config.Queue{{Name: "a", Weight: 1}})
 		}},
 		{"alias", "queues: [{name: a, weight: &w 5}, {name: b, weight: *w}]", func(c *config.Config) bool { return c.Queues[1].Weight == 5 }},
-		{"size in bytes", "limits: {request: 2000, checkpoint: '65536'}", func(c *config.Config) bool { return c.Limits.Request == 2000 && c.Limits.Checkpoint == 64<<10 }},
+		{"size in bytes", "limits: {checkpoint: 65536}", func(c *config.Config) bool { return c.Limits.Checkpoint == 64<<10 }},
 		{"zero where it means something", "worker: {drain_timeout: 0s}", func(c *config.Config) bool { return c.Worker.DrainTimeout == 0 }},
 		{"model", "models: [{id: my-sim, backend: sim, name: sim-slow}]", func(c *config.Config) bool {
 			return cmp.Equal(c.Models, []config.Model{{ID: "my-sim", Backend: "sim", Name: "sim-slow"}})

@@ -26,10 +26,10 @@ func (c *Consumer) alone(ctx context.Context, h *hold) {
 		return
 	default:
 	}
-	cancel, err := c.store.Advance(ctx, h.claim, lua.Advance{Start: true})
+	stop, err := c.store.Advance(ctx, h.claim, lua.Advance{Start: true})
 	switch {
-	case cancel && err == nil:
-		c.end(h, lm.Result{}, lm.ErrCancelRequested, false)
+	case stop != nil && err == nil:
+		c.end(h, lm.Result{}, stop, false)
 	case err != nil && errors.Is(err, lm.ErrFenced):
 		c.end(h, lm.Result{}, err, false)
 	case err != nil:

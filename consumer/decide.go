@@ -51,6 +51,8 @@ func decide(claim lm.Claim, err error, opts Options) decision {
 		return decision{kind: putBack, reason: "contact"}
 	case errors.Is(err, lm.ErrCancelRequested):
 		return decision{kind: finishFailed, outcome: lm.Cancelled, reason: string(lm.CancelRequested), failure: lm.Errorf(lm.CancelRequested, "cancelled on request")}
+	case errors.Is(err, lm.ErrExpired):
+		return decision{kind: finishFailed, outcome: lm.Expired, reason: string(lm.DeadlineExceeded), failure: lm.Errorf(lm.DeadlineExceeded, "its deadline passed")}
 	case errors.Is(err, ErrDrained), errors.Is(err, lm.ErrHandOver):
 		return decision{kind: putBack, reason: "drain"}
 	case errors.As(err, &parked):

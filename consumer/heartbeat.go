@@ -44,6 +44,9 @@ func (c *Consumer) renew(ctx context.Context, partition int, holds []*hold) {
 		case lua.BeatCancel:
 			h.renewed.Store(int64(sent))
 			h.cancel(lm.ErrCancelRequested)
+		case lua.BeatExpire:
+			h.renewed.Store(int64(sent))
+			h.cancel(lm.ErrExpired)
 		case lua.BeatLost:
 			h.cancel(lm.ErrFenced)
 		}

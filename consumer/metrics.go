@@ -13,7 +13,7 @@ import (
 type Metrics struct {
 	Claims      *prometheus.CounterVec   // by queue
 	Wait        *prometheus.HistogramVec // from enqueue to the first claim, by queue
-	Handle      *prometheus.HistogramVec // of a handler, by kind
+	Handle      *prometheus.HistogramVec // of a handler, by queue
 	Endings     *prometheus.CounterVec   // by outcome
 	Retries     *prometheus.CounterVec   // by reason
 	DeadLetters *prometheus.CounterVec   // by reason
@@ -37,7 +37,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		Claims:      counter("claims_total", "Operations claimed.", "queue"),
 		Wait:        histogram("wait_seconds", "From enqueue to the first claim.", "queue"),
-		Handle:      histogram("handle_seconds", "Time in the handler.", "kind"),
+		Handle:      histogram("handle_seconds", "Time in the handler.", "queue"),
 		Endings:     counter("endings_total", "Operations ended here.", "outcome"),
 		Retries:     counter("retries_total", "Operations set aside to be tried again.", "reason"),
 		DeadLetters: counter("dead_letters_total", "Operations set aside for people.", "reason"),
@@ -111,5 +111,13 @@ func (m *Metrics) depths(partition int, counts lua.Counts) {
 		for _, state := range []string{"waiting", "running", "delayed"} {
 			m.Operations.WithLabelValues(strconv.Itoa(partition), queue, state).Set(float64(counts[state+":"+queue]))
 		}
+	}
+}
+
+// expired counts what a deadline ended while it waited; what runs is counted by
+// its own end.
+func (m *Metrics) expired(e lua.Ended) {
+	if e == lua.CancelDone {
+		m.Endings.WithLabelValues(string(lm.Expired)).Inc()
 	}
 }

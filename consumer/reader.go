@@ -257,6 +257,7 @@ func (c *Consumer) takeover(ctx context.Context, cause string, leased bool, take
 			}
 		case lua.PutBackEnded, lua.PutBackLost:
 			event = c.log.Warn()
+		case lua.PutBackStale, lua.PutBackLive, lua.PutBackSkip: // nothing was lost by it
 		}
 		c.metrics.takenOver(cause, from, r)
 		event.Str("trace_id", string(from.ID)).Str("from", from.Owner).Str("cause", cause).Str("answer", string(r)).

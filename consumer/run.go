@@ -33,8 +33,8 @@ func (c *Consumer) begin(answer lua.Claimed, renewed time.Duration) {
 		switch {
 		case c.stopped():
 			c.end(h, lm.Result{}, lm.ErrHandOver, false)
-		case answer.CancelRequested:
-			c.end(h, lm.Result{}, lm.ErrCancelRequested, false)
+		case answer.Stop != nil:
+			c.end(h, lm.Result{}, answer.Stop, false)
 		case !answer.Started:
 			c.alone(ctx, h)
 		default:
@@ -53,7 +53,7 @@ func (c *Consumer) work(ctx context.Context, h *hold) {
 	defer stop()
 	started := time.Now()
 	result, err := c.handle(limited, h.claim)
-	c.metrics.Handle.WithLabelValues(h.claim.Request.Kind).Observe(time.Since(started).Seconds())
+	c.metrics.Handle.WithLabelValues(h.claim.Request.Queue).Observe(time.Since(started).Seconds())
 	if cause := context.Cause(limited); err != nil && cause != nil {
 		err = causeFirst(cause, err)
 	}

@@ -28,11 +28,11 @@ func (f *fleetSize) stretch(d time.Duration) time.Duration {
 // workers left. Redis lets one worker through in each interval.
 func (c *Consumer) tick(ctx context.Context, partition int) {
 	streams := c.streams(partition)
-	interval := c.opts.Tick * 9 / 10 // a little less than between the asking, so that no turn is missed
-	pace := time.Duration(1)         // 2 while the partition is idle, so that an idle fleet is quiet
-	for pause(ctx, pace*c.fleet.stretch(c.opts.Tick-c.opts.Tick/20+rand.N(c.opts.Tick/10))) {
+	every := c.opts.Tick
+	for pause(ctx, c.fleet.stretch(every-every/20+rand.N(every/10))) {
+		interval := every * 9 / 10 // a little less than between the asking, so that no turn is missed
 		sent := time.Now()
-		due, err := c.store.Tick(ctx, partition, pace*interval, c.opts.Lease, streams)
+		due, err := c.store.Tick(ctx, partition, interval, c.opts.Lease, streams)
 		if ctx.Err() != nil {
 			return
 		}
@@ -45,13 +45,14 @@ func (c *Consumer) tick(ctx context.Context, partition int) {
 		if !due.Ran {
 			continue
 		}
-		pace = 2
+		every = 2 * c.opts.Tick // nothing waits, runs or is delayed: be quiet
 		if due.Counts.Sum("waiting")+due.Counts.Sum("running")+due.Counts.Sum("delayed") > 0 {
-			pace = 1
+			every = c.opts.Tick
 		}
 		c.metrics.depths(partition, due.Counts)
 		streams = withQueues(streams, partition, due.Counts.Queues())
-		c.promote(ctx, partition, due.Delayed)
+		c.promote(ctx, partition, due)
+		c.expire(ctx, partition, due.Deadlines)
 		if c.contact.mayTakeOver() {
 			for _, s := range due.Stalled {
 				c.sweep(ctx, s)
@@ -75,12 +76,41 @@ func withQueues(streams []lua.Stream, partition int, queues []string) []lua.Stre
 	return streams
 }
 
-func (c *Consumer) promote(ctx context.Context, partition int, ids []lm.TraceID) {
+// promotions bounds how many scripts of 100 one tick promotes with.
+const promotions = 100
+
+// promote moves what is due, script by script until no more is.
+func (c *Consumer) promote(ctx context.Context, partition int, due lua.Due) {
+	ids := due.Delayed
+	for n := 0; len(ids) > 0 && n < promotions; n++ {
+		moved, err := c.store.Promote(ctx, partition, ids)
+		if err == nil && moved > 0 {
+			ids, err = c.store.More(ctx, partition, due)
+		} else {
+			ids = nil
+		}
+		if err != nil {
+			if ctx.Err() == nil {
+				c.log.Warn().Err(err).Int("partition", partition).Msg("promote")
+			}
+			return
+		}
+	}
+}
+
+// expire ends operations whose deadline has passed: what waits at once, what runs
+// by asking its worker.
+func (c *Consumer) expire(ctx context.Context, partition int, ids []lm.TraceID) {
 	if len(ids) == 0 {
 		return
 	}
-	if _, err := c.store.Promote(ctx, partition, ids); err != nil && ctx.Err() == nil {
-		c.log.Warn().Err(err).Int("partition", partition).Msg("promote")
+	ended, err := c.store.Expire(ctx, ids)
+	if err != nil && ctx.Err() == nil {
+		c.log.Warn().Err(err).Int("partition", partition).Msg("expire")
+	}
+	for i, e := range ended {
+		c.metrics.expired(e)
+		c.log.Info().Str("trace_id", string(ids[i])).Str("answer", string(e)).Msg("deadline passed")
 	}
 }
 

@@ -20,38 +20,39 @@ type advanceIn struct {
 	step  Advance
 }
 
-// Advance records a path and a checkpoint of a claim in one step; cancel is true
-// when a cancel is requested. Errors: ErrFenced, ErrNotFound, ErrIllegal (each:
+// Advance records a path and a checkpoint of a claim in one step; stop says why
+// the operation is to end now (ErrCancelRequested, ErrExpired), else it is nil.
+// Errors: ErrFenced, ErrNotFound, ErrIllegal (each:
 // nothing was written), or one of Redis after patience or ctx is over (then it
 // may have been written; a later write still goes through). Where Redis is out
 // of memory the hops are recorded without the checkpoint and the error is
 // lighterman.ErrOutOfMemory: the steps go with the next write. Callers of one claim take turns.
-func (s *Store) Advance(ctx context.Context, claim lm.Claim, step Advance) (cancel bool, err error) {
+func (s *Store) Advance(ctx context.Context, claim lm.Claim, step Advance) (stop, err error) {
 	err = claim.Fence.Write(func(at lm.Attempt) (lm.State, error) {
-		cancel, err = s.advance(ctx, advanceIn{id: claim.ID, fence: claim.Fence, at: at, step: step})
+		stop, err = s.advance(ctx, advanceIn{id: claim.ID, fence: claim.Fence, at: at, step: step})
 		return last(step.Path, at.From), err
 	})
 	if IsOutOfMemory(err) && len(step.Steps) > 0 && len(step.Path) > 0 {
 		full := err
 		step.Steps = nil
-		if cancel, err = s.Advance(ctx, claim, step); err != nil {
-			return false, err
+		if stop, err = s.Advance(ctx, claim, step); err != nil {
+			return nil, err
 		}
-		return cancel, full
+		return stop, full
 	}
-	return cancel, err
+	return stop, err
 }
 
-func (s *Store) advance(ctx context.Context, in advanceIn) (cancel bool, err error) {
+func (s *Store) advance(ctx context.Context, in advanceIn) (stop, err error) {
 	err = again(ctx, s.opts.Patience, func() error {
 		answer, err := s.advances.do(ctx, in.id.Partition(), in)
 		if err == nil {
 			err = refusal(answer)
 		}
-		cancel = answer == "CANCEL"
+		stop = stopOf(stops[answer])
 		return err
 	})
-	return cancel, err
+	return stop, err
 }
 
 func (s *Store) sendAdvances(ctx context.Context, _ int, in []advanceIn) ([]string, error) {
@@ -86,4 +87,19 @@ func last(path []lm.State, from lm.State) lm.State {
 		return from
 	}
 	return path[len(path)-1]
+}
+
+// stops are the answers that ask a claim to end.
+var stops = map[string]lm.Outcome{"CANCEL": lm.Cancelled, "EXPIRE": lm.Expired}
+
+// stopOf is why an operation is to end with an outcome; nil when it is not.
+func stopOf(requested lm.Outcome) error {
+	switch requested {
+	case "":
+		return nil
+	case lm.Expired:
+		return lm.ErrExpired
+	default:
+		return lm.ErrCancelRequested
+	}
 }

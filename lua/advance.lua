@@ -21,7 +21,7 @@
 --   9 start      1 starts a claim that crash_limit held back
 --   10 steps     first of the flat list of checkpoint fields, to the end; a first field !reset drops what was stored
 -- RETURNS
---   per operation: OK; CANCEL, written and a cancel is requested; FENCED; NOTFOUND;
+--   per operation: OK; CANCEL, EXPIRE: written, and it is to end; FENCED; NOTFOUND;
 --   ILLEGAL STATE, with the state the trace is in
 -- ERRORS
 --   per operation: OOM, WRONGTYPE, NOPERM, ERROR; nothing of it was written
@@ -46,7 +46,7 @@ local function one(k, a)
 
   local t = redis.call('HMGET', trace, 'owner', 'epoch', 'token', 'seq', 'state', 'created', 'hn', 'cancel_requested', 'checkpoint_size')
   local verdict = guard(t, owner, epoch, token, seq)
-  local done = t[8] and 'CANCEL' or 'OK'
+  local done = t[8] and (t[8] == 'expired' and 'EXPIRE' or 'CANCEL') or 'OK'
   if verdict then
     return verdict == 'REPLAY' and done or verdict
   end

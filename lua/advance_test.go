@@ -183,9 +183,9 @@ func TestAdvance_CancelIsSeenAndStartIsWritten(t *testing.T) {
 	each(t, func(e *env) {
 		c := e.claimed("w1", "0-a")
 		e.rdb.HSet(ctx, e.s.keys.trace(c.ID), "started", "0", "cancel_requested", "1")
-		cancel, err := e.s.Advance(ctx, c, Advance{Path: []lm.State{lm.Gathering}, Start: true})
-		if err != nil || !cancel {
-			e.Errorf("cancel %v, %v", cancel, err)
+		stop, err := e.s.Advance(ctx, c, Advance{Path: []lm.State{lm.Gathering}, Start: true})
+		if err != nil || !errors.Is(stop, lm.ErrCancelRequested) {
+			e.Errorf("stop %v, %v", stop, err)
 		}
 		e.want(c.ID, "started", "1", "state", "PRE_INFERENCE_GATHER")
 	})
@@ -454,7 +454,7 @@ func TestMeta_CannotNameAFieldOfOurs(t *testing.T) {
 			if claimed.Claim.ID == "0-a" && claimed.Claim.Request.Meta["owner"] != "0-evil" {
 				e.Errorf("meta was lost: %v", claimed.Claim.Request.Meta)
 			}
-			if claimed.Claim.Attempts != 0 || claimed.CancelRequested || claimed.Claim.KeyHash != "" {
+			if claimed.Claim.Attempts != 0 || claimed.Stop != nil || claimed.Claim.KeyHash != "" {
 				e.Errorf("meta reached the claim: %+v", claimed)
 			}
 			e.finish(claimed.Claim)

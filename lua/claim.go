@@ -37,12 +37,12 @@ const (
 // Claimed answers one entry. Claim is set when Verdict is ClaimOK. Started is
 // false for one that has crashed so often that it must run alone.
 type Claimed struct {
-	Verdict         Verdict
-	Claim           lm.Claim
-	Record          Record // the trace as it was before
-	Started         bool
-	CancelRequested bool
-	Err             error
+	Verdict Verdict
+	Claim   lm.Claim
+	Record  Record // the trace as it was before
+	Started bool
+	Stop    error // why it is to end at once: ErrCancelRequested, ErrExpired; nil: it is not
+	Err     error
 }
 
 // Claim takes entries of one stream that the owner has just read, at most 100,
@@ -122,7 +122,7 @@ func (s *Store) readClaimed(ctx context.Context, owner string, e Entry, token st
 		SchemaWaits: record.SchemaWaits, Created: record.Created, ClaimedAt: atMS(number(v[2])), Checkpoint: checkpoint,
 		Fence: lm.NewFence(owner, lm.Epoch(number(v[1])), token, e.Names(), lm.Claimed),
 	}
-	return Claimed{Verdict: ClaimOK, Claim: claim, Record: record, Started: text(v[3]) == "1", CancelRequested: record.CancelRequested}
+	return Claimed{Verdict: ClaimOK, Claim: claim, Record: record, Started: text(v[3]) == "1", Stop: stopOf(record.CancelRequested)}
 }
 
 // request is what the trace and the stored body say of the request.

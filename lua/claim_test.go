@@ -2,6 +2,7 @@ package lua
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -19,7 +20,7 @@ func TestClaim_MakesTheCallerTheOwner(t *testing.T) {
 		entries := e.read("w1")
 		got := e.take("w1", entries[0], ClaimOK)
 		c := got.Claim
-		if !got.Started || got.CancelRequested || c.Request.Thread != "t" || c.Request.Meta["lang"] != "de" || string(c.Request.Body) != `{"n":1}` || c.Fence.State() != lm.Claimed {
+		if !got.Started || got.Stop != nil || c.Request.Thread != "t" || c.Request.Meta["lang"] != "de" || string(c.Request.Body) != `{"n":1}` || c.Fence.State() != lm.Claimed {
 			e.Errorf("%+v", got)
 		}
 		if int64(c.Fence.Epoch) < before || len(c.Fence.Token) != 16 || c.Fence.Entry != entries[0].Names() {
@@ -280,7 +281,7 @@ func TestClaim_CancelFlagAndCrashLimit(t *testing.T) {
 		key := e.s.keys.trace("0-a")
 		e.rdb.HSet(ctx, key, "cancel_requested", "1", "crashes", 2)
 		got := e.take("w1", e.read("w1")[0], ClaimOK)
-		if !got.CancelRequested || !got.Started || got.Claim.Crashes != 2 {
+		if !errors.Is(got.Stop, lm.ErrCancelRequested) || !got.Started || got.Claim.Crashes != 2 {
 			e.Errorf("%+v", got)
 		}
 		must(e, e.s.Release(ctx, got.Claim, "drain"))

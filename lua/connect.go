@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
 	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
@@ -27,6 +28,7 @@ const dialTimeout = 5 * time.Second
 // redis+sentinel:// (?master_name=). The error is one line that says what would
 // be right, with the password left out. Close the Store when done.
 func Open(ctx context.Context, rawURL string, opts Options) (*Store, error) {
+	logging.Disable() // go-redis writes to standard error by itself; what matters reaches the caller as an error
 	opts = opts.withDefaults()
 	state, err := client(rawURL, 5*time.Second, 16)
 	if err != nil {

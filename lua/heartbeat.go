@@ -14,7 +14,8 @@ type Beat string
 const (
 	BeatOK       Beat = "OK"
 	BeatFollowed Beat = "FOLLOWED" // renewed; somebody reads its frames
-	BeatCancel   Beat = "CANCEL"   // renewed; it is to be cancelled
+	BeatCancel   Beat = "CANCEL"   // renewed; somebody cancelled it
+	BeatExpire   Beat = "EXPIRE"   // renewed; its deadline has passed
 	BeatLost     Beat = "LOST"     // another claim holds it
 )
 

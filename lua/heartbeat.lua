@@ -16,7 +16,7 @@
 --   2 epoch
 --   3 token
 -- RETURNS
---   per operation: OK, FOLLOWED, CANCEL or LOST
+--   per operation: OK, FOLLOWED, CANCEL, EXPIRE or LOST
 -- ERRORS
 --   per operation: WRONGTYPE, NOPERM, ERROR; its lease was not renewed
 --#include clock each
@@ -43,7 +43,7 @@ local function one(k, a)
   end
   ids[#ids + 1] = entry
   traces[#traces + 1] = trace
-  return t[4] and 'CANCEL' or t[5] and 'FOLLOWED' or 'OK'
+  return t[4] and (t[4] == 'expired' and 'EXPIRE' or 'CANCEL') or t[5] and 'FOLLOWED' or 'OK'
 end
 
 local answers = each(n, 0, 2, 3, 3, one)

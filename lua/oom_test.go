@@ -1,6 +1,7 @@
 package lua
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -62,9 +63,9 @@ func TestOutOfMemory(t *testing.T) {
 		e.rdb.ConfigSet(ctx, "maxmemory", "0")
 		e.rdb.HSet(ctx, e.s.keys.trace("0-steps"), "cancel_requested", "1")
 		full()
-		cancel, err := e.s.Advance(ctx, claim["steps"], Advance{Path: []lm.State{lm.ToolExecuting}, Steps: alone.Steps})
-		if !IsOutOfMemory(err) || !cancel {
-			e.Errorf("advance with steps: cancel %v, %v", cancel, err)
+		stop, err := e.s.Advance(ctx, claim["steps"], Advance{Path: []lm.State{lm.ToolExecuting}, Steps: alone.Steps})
+		if !IsOutOfMemory(err) || !errors.Is(stop, lm.ErrCancelRequested) {
+			e.Errorf("advance with steps: stop %v, %v", stop, err)
 		}
 		e.want("0-steps", "state", "TOOL_EXECUTING", "checkpoint_size", "-")
 		if e.rdb.Exists(ctx, e.s.keys.checkpoint("0-steps")).Val() != 0 || claim["steps"].Fence.State() != lm.ToolExecuting {

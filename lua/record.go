@@ -95,7 +95,7 @@ func (r *Record) set(field, value string, history bool) {
 	case "schema_waits":
 		r.SchemaWaits = n()
 	case "cancel_requested":
-		r.CancelRequested = true
+		r.CancelRequested = lm.Outcome(value)
 	case "created":
 		r.Created = ms()
 	case "not_before":

@@ -37,6 +37,7 @@ var (
 	tickScript      = load("tick")
 	forgetScript    = load("forget")
 	frameScript     = load("frame")
+	cancelScript    = load("cancel")
 )
 
 // load reads a script, puts its includes in front of it and drops comments and

@@ -3,10 +3,12 @@ package lua
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
 	lm "github.com/lighterman/lighterman"
+	"github.com/redis/go-redis/v9"
 )
 
 // Stalled is the first entry of a stream that has been idle for a lease.
@@ -17,7 +19,8 @@ type Stalled struct {
 
 // Due is what a tick found.
 type Due struct {
-	Ran       bool // false: another worker had this interval
+	Ran       bool  // false: another worker had this interval
+	Now       int64 // server ms, to read on from
 	Delayed   []lm.TraceID
 	Deadlines []lm.TraceID
 	Stalled   []Stalled
@@ -69,7 +72,7 @@ func (s *Store) Tick(ctx context.Context, partition int, interval, lease time.Du
 	if err != nil || len(reply) < 6 {
 		return Due{}, err
 	}
-	due := Due{Ran: true, Counts: readCounts(reply[2]), Delayed: traceIDs(reply[3]), Deadlines: traceIDs(reply[4])}
+	due := Due{Ran: true, Now: number(reply[1]), Counts: readCounts(reply[2]), Delayed: traceIDs(reply[3]), Deadlines: traceIDs(reply[4])}
 	stalled, _ := reply[5].([]any)
 	for _, item := range stalled {
 		pair, err := list(item, 2)
@@ -97,6 +100,20 @@ func readCounts(v any) Counts {
 		counts[text(flat[i])] = number(flat[i+1])
 	}
 	return counts
+}
+
+// More names further operations that were due at a tick, at most 100: those left
+// after the tick's own were promoted.
+func (s *Store) More(ctx context.Context, partition int, due Due) ([]lm.TraceID, error) {
+	names, err := s.rdb.ZRangeByScore(ctx, s.keys.delayed(partition), &redis.ZRangeBy{Min: "-inf", Max: strconv.FormatInt(due.Now, 10), Count: maxBatch}).Result()
+	if err != nil {
+		return nil, fmt.Errorf("read the delayed set: %w", err)
+	}
+	ids := make([]lm.TraceID, len(names))
+	for i, n := range names {
+		ids[i] = lm.TraceID(n)
+	}
+	return ids, nil
 }
 
 // Promote gives entries to operations of one partition that are due in the

@@ -176,7 +176,7 @@ func (o *Op) writeLocked(ctx context.Context, to lm.State, fields []lm.Step) err
 		return nil
 	}
 	err := o.p.opts.Machine.Advance(ctx, o.claim, path, fields...)
-	if err != nil && !errors.Is(err, lm.ErrCancelRequested) {
+	if err != nil && !errors.Is(err, lm.ErrCancelRequested) && !errors.Is(err, lm.ErrExpired) {
 		o.unsaved = fields
 	} else if o.unsaved = nil; len(fields) > 0 {
 		o.book.Saved()

@@ -20,7 +20,7 @@ func NewMachine(store *lua.Store) *Machine { return &Machine{store} }
 // stays between PRE_INFERENCE_GATHER and DELIVERED: the states before and after
 // are the consumer's, whose scripts also move the entry. Errors:
 // lighterman.ErrFenced, ErrNotFound, ErrIllegal (nothing was written),
-// ErrCancelRequested (written, and the work is to end), ErrOutOfMemory (the path
+// ErrCancelRequested, ErrExpired (written, and the work is to end), ErrOutOfMemory (the path
 // was recorded and the steps were not; they go with the next write),
 // ErrUnavailable (unknown; a later write still goes through).
 func (m *Machine) Advance(ctx context.Context, claim lm.Claim, path []lm.State, steps ...lm.Step) error {
@@ -29,9 +29,9 @@ func (m *Machine) Advance(ctx context.Context, claim lm.Claim, path []lm.State, 
 			return fmt.Errorf("%w: %s is not a stage of a running claim", lm.ErrIllegal, s)
 		}
 	}
-	cancel, err := m.store.Advance(ctx, claim, lua.Advance{Path: path, Steps: steps})
-	if err == nil && cancel {
-		return lm.ErrCancelRequested
+	stop, err := m.store.Advance(ctx, claim, lua.Advance{Path: path, Steps: steps})
+	if err == nil {
+		return stop
 	}
 	return err
 }

@@ -61,7 +61,7 @@ type crew struct {
 	latency   time.Duration // of every model call
 	failpoint string        // NAME:N or NAME:N:stop
 	own       bool          // the testworker with its kinds
-	drain     time.Duration // drain timeout
+	beat      time.Duration // between renewals; a quarter of the lease
 }
 
 // start starts a worker and waits until it is ready.
@@ -80,10 +80,10 @@ func (f *fleet) start(c crew) *worker {
 	}
 	args := []string{"--name", name, "--redis", f.redis.URL(), "--lease", f.lease.String(), "--concurrency", strconv.Itoa(c.slots),
 		"--http", "127.0.0.1:0", "--log-format", "json", "--log-level", "debug"}
-	if c.drain > 0 {
-		args = append(args, "--drain-timeout", c.drain.String())
-	}
 	env := []string{"LIGHTERMAN_SIM_CALL_LOG=" + f.calls, "LIGHTERMAN_SIM_LATENCY=" + c.latency.String()}
+	if c.beat > 0 {
+		env = append(env, "LIGHTERMAN_WORKER_HEARTBEAT="+c.beat.String())
+	}
 	if c.failpoint != "" {
 		env = append(env, "LIGHTERMAN_FAILPOINT="+c.failpoint)
 	}

@@ -45,16 +45,16 @@ func TestOutage_LongerThanALease(t *testing.T) {
 			t.Run(fmt.Sprintf("%s for %v leases", name, n), func(t *testing.T) {
 				t.Parallel()
 				f := newFleet(t, time.Second, redistest.WithAppendOnly())
-				const ops = 96
-				for range 2 {
-					f.start(crew{latency: 150 * time.Millisecond})
+				const ops, workers, slots = 96, 5, 6
+				for range workers { // of which one is the first to look for the dead, before the others have renewed
+					f.start(crew{slots: slots, latency: 150 * time.Millisecond, beat: f.lease * 45 / 100})
 				}
 				f.enqueue(ops, tools)
 				f.await(ops / 4)
 				away(f, time.Duration(n*float64(f.lease)))
 				f.awaitAll()
 				f.check() // there is no autopsy, so no crash may be counted
-				f.checkOutage(2 * 16)
+				f.checkOutage(workers * slots)
 			})
 		}
 	}

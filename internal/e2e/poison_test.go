@@ -12,16 +12,19 @@ import (
 func TestPoison_DeadLetteredOnceAndInnocentsSurvive(t *testing.T) {
 	for range rounds(1, 4) {
 		f := newFleet(t, time.Second)
-		c := crew{slots: 12, latency: 2500 * time.Millisecond, own: true}
+		c := crew{slots: 12, latency: 3 * time.Second, own: true}
 		workers := []*worker{f.start(c), f.start(c), f.start(c)}
+		f.enqueue(10, plain)
 		killer := f.enqueue(1, poison)[0]
-		f.enqueue(20, plain, twoStep)
+		f.enqueue(10, plain, twoStep)
 		deaths := 0
-		for deadline := time.Now().Add(patience); f.ended(f.all()) < 21; time.Sleep(20 * time.Millisecond) {
+		for deadline := time.Now().Add(patience); f.ended(f.all()) < len(f.all()); time.Sleep(20 * time.Millisecond) {
 			for i, w := range workers {
 				select {
 				case <-w.done:
-					deaths++
+					if deaths++; deaths == 3 { // so that somebody is at work wherever it runs for the last time
+						f.enqueue(18, plain)
+					}
 					workers[i] = f.start(c)
 				default:
 				}
@@ -39,19 +42,27 @@ func TestPoison_DeadLetteredOnceAndInnocentsSurvive(t *testing.T) {
 		if len(letters) != 1 || letters[0].ID != killer || letters[0].Reason != string(lm.CrashLimit) {
 			t.Errorf("dead letters %+v, want one of %s for crash_limit", letters, killer)
 		}
-		alone := 0
+		var neighbours []int
 		for i, a := range f.died() {
 			if _, ran := a.held[killer]; !ran {
 				t.Errorf("death %d: the poison was not there: %v", i+1, a)
 			}
-			if i == 3 {
-				alone = len(a.held)
+			neighbours = append(neighbours, len(a.held)-1)
+		}
+		last := f.died()[len(neighbours)-1]
+		open := 0
+		for _, r := range f.records(f.all()) {
+			if r.ID != killer && r.Ended.After(last.at) {
+				open++
 			}
 		}
 		starts := f.readLedger()[killer]["poison"].starts
-		t.Logf("%d workers killed, the last with %d operation in it; the poison ran %d times", deaths, alone, starts)
-		if deaths != 4 || starts != 4 || alone != 1 {
-			t.Errorf("%d workers died of %d runs, the last one with %d operations in it, want 4 of 4 and 1 (crash limit 3)", deaths, starts, alone)
+		t.Logf("%d workers killed in %d runs of the poison, with so many neighbours: %v; %d innocents were open at the last", deaths, starts, neighbours, open)
+		if deaths != 4 || starts != 4 || neighbours[len(neighbours)-1] != 0 {
+			t.Errorf("%d workers died of %d runs with %v neighbours, want 4 of 4, the last one alone (crash limit 3)", deaths, starts, neighbours)
+		}
+		if open == 0 || neighbours[0]+neighbours[1]+neighbours[2] == 0 {
+			t.Error("nobody was near: void")
 		}
 	}
 }

@@ -14,7 +14,6 @@ import (
 	lm "github.com/lighterman/lighterman"
 	"github.com/lighterman/lighterman/config"
 	"github.com/lighterman/lighterman/lua"
-	"github.com/redis/go-redis/v9/logging" //nolint:depguard // to silence it, not to speak to Redis
 	"github.com/spf13/cobra"
 )
 
@@ -51,7 +50,6 @@ func usagef(format string, args ...any) error { return exit(exitUsage, fmt.Error
 func Main(cmd *cobra.Command) {
 	cmd.SilenceErrors, cmd.SilenceUsage = true, true
 	cmd.Version = Version()
-	logging.Disable() // what the Redis client has to say comes back as an error, in one line
 	cmd.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usagef("%w (%s --help lists the flags)", err, c.CommandPath())
 	})
@@ -101,7 +99,7 @@ func Lighterman() *cobra.Command {
 		Args:  noArgs,
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	cmd.AddCommand(devCommand(), demoCommand(), Worker(), Enqueue(), listCommand(), showCommand(), statusCommand(), deadCommand(), configCommand())
+	cmd.AddCommand(devCommand(), demoCommand(), Worker(), Enqueue(), listCommand(), showCommand(), statusCommand(), cancelCommand(), deadCommand(), configCommand())
 	return cmd
 }
 
@@ -137,7 +135,10 @@ func interrupted(ctx context.Context, err error) error {
 	return err
 }
 
-// interruptible ends its context at the first SIGINT or SIGTERM.
+// interruptible ends its context at the first SIGINT or SIGTERM; a second one ends
+// the process, as without it.
 func interruptible() (context.Context, context.CancelFunc) {
-	return signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	return ctx, stop
 }

@@ -24,6 +24,7 @@ type enqueueFlags struct {
 	template lm.Request
 	in       time.Duration
 	at       string
+	deadline string
 	count    int
 	file     string
 	wait     bool
@@ -74,6 +75,7 @@ func (f *enqueueFlags) add(cmd *cobra.Command) {
 	fs.StringVar(&r.Agent, "agent", "", "agent")
 	fs.DurationVar(&f.in, "in", 0, "start after this time, as 90s")
 	fs.StringVar(&f.at, "at", "", "start at this time, as 2026-11-21T18:00:00Z")
+	fs.StringVar(&f.deadline, "deadline", "", "give up at this time, as 2026-11-21T18:00:00Z, or after a time, as 90s; outcome expired")
 	fs.IntVar(&f.count, "count", 1, "push the prompt so many times")
 	fs.StringVarP(&f.file, "file", "f", "", "JSONL file; - is standard input")
 	fs.BoolVarP(&f.wait, "wait", "w", false, "wait for the results")
@@ -111,6 +113,9 @@ func (f *enqueueFlags) validArgs(args []string) error {
 		}
 		f.template.NotBefore = at
 	}
+	if err := f.readDeadline(); err != nil {
+		return err
+	}
 	if f.count < 1 {
 		return usagef("--count %d: want 1 or more", f.count)
 	}
@@ -128,6 +133,29 @@ func (f *enqueueFlags) validArgs(args []string) error {
 	}
 	_, err := validFormat(f.output, "", "id", "table", "json", "jsonl", "text")
 	return err
+}
+
+// readDeadline reads a time, or a time from now.
+func (f *enqueueFlags) readDeadline() error {
+	if f.deadline == "" {
+		return nil
+	}
+	if after, err := time.ParseDuration(f.deadline); err == nil {
+		if after <= 0 {
+			return usagef("--deadline %s: want a time to come", f.deadline)
+		}
+		f.template.Deadline = time.Now().Add(after)
+		return nil
+	}
+	at, err := time.Parse(time.RFC3339, f.deadline)
+	if err != nil {
+		return usagef("--deadline %q: want a time as 2026-11-21T18:00:00Z, or from now as 90s", f.deadline)
+	}
+	if !at.After(time.Now()) {
+		return usagef("--deadline %s: it has passed", f.deadline)
+	}
+	f.template.Deadline = at
+	return nil
 }
 
 func (f *enqueueFlags) run(cmd *cobra.Command, cfg *config.Config, args []string) error {

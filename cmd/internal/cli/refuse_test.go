@@ -8,6 +8,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/lighterman/lighterman/internal/redistest"
 )
@@ -223,8 +224,12 @@ func TestInterrupt_WhileRedisIsSilent(t *testing.T) {
 		addr, asked := serveLines(t, func(string) string { return "" })
 		p := newShell(t, "LIGHTERMAN_REDIS_URL=redis://"+addr).start(args...)
 		<-asked
+		began := time.Now()
 		p.signal(syscall.SIGINT)
 		p.wait().refused(exitInterrupted, ": interrupted")
+		if took := time.Since(began); took > 4*time.Second {
+			t.Errorf("%v: heard only after %s, when the read timed out", args, took)
+		}
 	}
 }
 

@@ -23,8 +23,19 @@ func openStore(ctx context.Context, cfg *config.Config) (*lua.Store, error) {
 			return nil, interrupted(ctx, fmt.Errorf("%w: none is configured, and no Lighterman answers on %s; start `lighterman dev`, or set LIGHTERMAN_REDIS_URL", lua.ErrRedis, embedded.DefaultAddr))
 		}
 	}
-	store, err := lua.Open(ctx, url, worker.StoreOptions(cfg))
-	return store, interrupted(ctx, err)
+	var store *lua.Store
+	opened := make(chan error, 1)
+	go func() {
+		var err error
+		store, err = lua.Open(ctx, url, worker.StoreOptions(cfg))
+		opened <- err
+	}()
+	select {
+	case err := <-opened:
+		return store, interrupted(ctx, err)
+	case <-ctx.Done(): // which a read under way does not see; the process ends
+		return nil, interrupted(ctx, ctx.Err())
+	}
 }
 
 // answers reports whether somebody listens on an address of this machine.
