@@ -225,7 +225,7 @@ func resealed(how, payload, original string) lighterman.Fields {
 		c = zipped
 	}
 	var n int
-	fmt.Sscan(original, &n)
+	_, _ = fmt.Sscan(original, &n)
 	return lighterman.Fields{
 		fieldSchema: "1", fieldCodec: how, fieldPayload: payload, fieldOriginal: original,
 		fieldCompressed: fmt.Sprint(len(payload)),

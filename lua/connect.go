@@ -139,7 +139,7 @@ func unfit(at string, err error) error {
 	case strings.HasPrefix(text, "NOPERM"):
 		return fmt.Errorf("%w %s: the user lacks a permission: %s", ErrRedis, at, text)
 	case IsLost(err) || errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("%w %s: unreachable (%v); is it running? set redis.url or LIGHTERMAN_REDIS_URL", ErrRedis, at, rootCause(err))
+		return fmt.Errorf("%w %s: unreachable (%w); is it running? set redis.url or LIGHTERMAN_REDIS_URL", ErrRedis, at, rootCause(err))
 	default:
 		return fmt.Errorf("%w %s: %w", ErrRedis, at, err)
 	}

@@ -22,11 +22,11 @@ func TestModel(t *testing.T) {
 		checks = "10"
 	}
 	if f := goflag.Lookup("rapid.checks"); f.Value.String() == f.DefValue {
-		defer f.Value.Set(f.DefValue)
+		defer f.Value.Set(f.DefValue) //nolint:errcheck // a value it had
 		_ = f.Value.Set(checks)
 	}
 	if f := goflag.Lookup("rapid.steps"); f.Value.String() == f.DefValue {
-		defer f.Value.Set(f.DefValue)
+		defer f.Value.Set(f.DefValue) //nolint:errcheck // a value it had
 		_ = f.Value.Set(steps)
 	}
 	for _, kind := range []string{"redis", "miniredis"} {

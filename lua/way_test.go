@@ -3,6 +3,7 @@ package lua
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"testing"
 	"time"
 
@@ -107,7 +108,7 @@ func TestWay_PutBackTickRetryPromote(t *testing.T) {
 		if err != nil || back[0] != PutBack {
 			t.Fatalf("takeover: %v %v", back, err)
 		}
-		if err := s.Finish(ctx, first, Ending{Path: []lm.State{lm.Errored, lm.Completed}}); err != lm.ErrFenced {
+		if err := s.Finish(ctx, first, Ending{Path: []lm.State{lm.Errored, lm.Completed}}); !errors.Is(err, lm.ErrFenced) {
 			t.Errorf("zombie: %v", err)
 		}
 		entries, _ = s.Read(ctx, "w2", []Share{{resume, 5}, {queue, 5}}, 5)

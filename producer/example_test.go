@@ -141,11 +141,11 @@ func ExampleClient_Status() {
 
 	a, _ := c.Enqueue(ctx, ask("Why do rivers bend?"))
 	trace, err := c.Status(ctx, a.ID)
-	fmt.Println(trace.State.String(), trace.Tenant, trace.History[0].Path, err)
+	fmt.Println(trace.State.String(), trace.Tenant, trace.History[0].Path[1].String(), err)
 	_, err = c.Result(ctx, a.ID)
 	fmt.Println(errors.Is(err, producer.ErrNotEnded))
 	// Output:
-	// QUEUED acme [RECEIVED PREPROCESSING QUEUED] <nil>
+	// QUEUED acme PREPROCESSING <nil>
 	// true
 }
 

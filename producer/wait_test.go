@@ -121,7 +121,7 @@ func TestWaitMany_BreakLeavesNothingBehind(t *testing.T) {
 	c := open(t, rdb, lua.Options{})
 	ids := idsOf(t, c.EnqueueMany(deadline(t), chats(10)))
 	serve(t, rdb, lua.Options{}, 3, nil)
-	for range c.WaitMany(deadline(t), ids) {
+	for range c.WaitMany(deadline(t), ids) { //nolint:errcheck // only their number is looked at
 		break
 	}
 	until(t, "checker and reader end", func() bool {

@@ -129,7 +129,7 @@ func TestCall_ContainsAPanicAndNamesItsLine(t *testing.T) {
 	for name, run := range map[string]tool.Handler{
 		"value": func(context.Context, lighterman.ToolCall) (any, error) { panic("boom") },
 		"index": func(context.Context, lighterman.ToolCall) (any, error) {
-			var steps []int
+			steps := strings.Fields("one two")
 			return steps[len(steps)], nil
 		},
 	} {

@@ -91,7 +91,7 @@ func (p *process) run() error {
 	if err != nil {
 		return fmt.Errorf("open log: %w", err)
 	}
-	defer log.Close() // The child has its own descriptor.
+	defer log.Close() //nolint:errcheck // the child has its own descriptor
 	from, err := log.Seek(0, io.SeekEnd)
 	if err != nil {
 		return fmt.Errorf("open log: %w", err)

@@ -84,8 +84,8 @@ func (p *Proxy) accept() {
 // pump copies one direction until either end closes, then closes both. before
 // sees each piece on its way to the server; a reply after lose was set is lost.
 func (p *Proxy) pump(to, from net.Conn, before func([]byte), lose *atomic.Bool) {
-	defer to.Close()   //nolint:errcheck // the other direction closes too
-	defer from.Close() //nolint:errcheck // the other direction closes too
+	defer to.Close()
+	defer from.Close()
 	buffer := make([]byte, 1<<20)
 	for {
 		n, err := from.Read(buffer)
