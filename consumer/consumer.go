@@ -52,7 +52,7 @@ type Options struct {
 	Census       time.Duration // between removals of dead consumers, default 1 min
 	DrainTimeout time.Duration // default 25 s
 	MaxAttempts  int           // default 5
-	Block        time.Duration // of a blocking read, default 2 s
+	Block        time.Duration // of a blocking read, default 2 s, at most half the lease
 	Timeout      time.Duration // of an attempt whose request names none, default 10 min
 	Backoff      Backoff       // default 500 ms doubling, cap 60 s
 	Middleware   []Middleware
@@ -72,7 +72,7 @@ func (o Options) withDefaults() Options {
 	o.Census = cmp.Or(o.Census, time.Minute)
 	o.DrainTimeout = cmp.Or(o.DrainTimeout, 25*time.Second)
 	o.MaxAttempts = cmp.Or(o.MaxAttempts, 5)
-	o.Block = cmp.Or(o.Block, 2*time.Second)
+	o.Block = min(cmp.Or(o.Block, 2*time.Second), o.Lease/2) // what a frozen worker is handed waits a lease; not two
 	o.Timeout = cmp.Or(o.Timeout, 10*time.Minute)
 	o.Backoff = o.Backoff.withDefaults()
 	if o.Metrics == nil {

@@ -52,7 +52,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	return m
 }
 
-func (m *Metrics) claimed(queue string, claim lm.Claim) {
+func (m *Metrics) claimed(queue string, claim *lm.Claim) {
 	m.Claims.WithLabelValues(queue).Inc()
 	if claim.Attempts == 0 && claim.CrashesTotal == 0 {
 		m.Wait.WithLabelValues(queue).Observe(max(0, claim.ClaimedAt.Sub(claim.Created)).Seconds())

@@ -44,11 +44,12 @@ type reader struct {
 	wheel     *wheel
 	backlog   bool        // the last read was full: read by weights, without blocking
 	refused   []lua.Entry // read, but the claim was refused for memory
+	healed    time.Time   // when a lost group was last made again
 }
 
-// With a backlog a reader waits for a quarter of the slots, but only so long.
+// With a backlog a reader waits for half of the slots, but only so long.
 const (
-	gatherShare = 4
+	gatherShare = 2
 	gatherMost  = 2 * time.Millisecond
 )
 
@@ -101,12 +102,17 @@ func (r *reader) shares(room int) []lua.Share {
 	return shares
 }
 
-// failed makes lost groups again and waits a little.
+// failed waits a little after an error. A group that is missing is made again and
+// read at once, but for one that is lost over and over.
 func (r *reader) failed(ctx context.Context, err error) {
 	r.backlog = true
 	if lua.IsNoGroup(err) {
 		r.c.log.Warn().Int("partition", r.partition).Msg("consumer group lost, creating it again")
-		err = r.c.store.EnsureGroups(ctx, r.streams)
+		again := time.Since(r.healed) < errorPause
+		r.healed = time.Now()
+		if err = r.c.store.EnsureGroups(ctx, r.streams); err == nil && !again {
+			return
+		}
 	}
 	if err != nil && ctx.Err() == nil {
 		r.c.log.Warn().Err(err).Int("partition", r.partition).Msg("read streams")
@@ -141,10 +147,11 @@ func (r *reader) start(ctx context.Context, entries []lua.Entry, taken int) bool
 			continue
 		}
 		failpoint.At("claimed")
-		for i, answer := range claims {
+		for i := range claims {
+			answer := &claims[i]
 			switch {
 			case answer.Verdict == lua.ClaimOK:
-				c.metrics.claimed(answer.Record.Queue, answer.Claim)
+				c.metrics.claimed(answer.Record.Queue, &answer.Claim)
 				c.begin(answer, renewed)
 				continue
 			case lua.IsOutOfMemory(answer.Err):

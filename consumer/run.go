@@ -15,7 +15,7 @@ import (
 
 // begin holds a claim and runs it in a goroutine of its own. renewed is the
 // monotonic time of this process when the claim was asked for at the latest.
-func (c *Consumer) begin(answer lua.Claimed, renewed time.Duration) {
+func (c *Consumer) begin(answer *lua.Claimed, renewed time.Duration) {
 	h := &hold{claim: answer.Claim}
 	h.claim.Followed = &h.followed
 	h.claim.Draining = c.gate.wanted()
@@ -26,21 +26,25 @@ func (c *Consumer) begin(answer lua.Claimed, renewed time.Duration) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	h.cancel = cancel
 	c.held.add(h)
-	c.runs.Go(func() {
-		defer c.slots.give(1)
-		defer c.held.remove(h)
-		defer cancel(nil)
-		switch {
-		case c.stopped():
-			c.end(h, lm.Result{}, lm.ErrHandOver, false)
-		case answer.Stop != nil:
-			c.end(h, lm.Result{}, answer.Stop, false)
-		case !answer.Started:
-			c.alone(ctx, h)
-		default:
-			c.work(ctx, h)
-		}
-	})
+	stop, started := answer.Stop, answer.Started
+	c.runs.Go(func() { c.run(ctx, h, stop, started) })
+}
+
+// run takes one claim to its end.
+func (c *Consumer) run(ctx context.Context, h *hold, stop error, started bool) {
+	defer c.slots.give(1)
+	defer c.held.remove(h)
+	defer h.cancel(nil)
+	switch {
+	case c.stopped():
+		c.end(h, lm.Result{}, lm.ErrHandOver, false)
+	case stop != nil:
+		c.end(h, lm.Result{}, stop, false)
+	case !started:
+		c.alone(ctx, h)
+	default:
+		c.work(ctx, h)
+	}
 }
 
 // work calls the handler and ends the claim with what it returned.
