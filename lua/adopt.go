@@ -42,9 +42,9 @@ func Derive(e Entry) Foreign {
 	case f.Verdict != "":
 	case len(f.Request.Body) == 0:
 		f.Verdict = "no_body"
-	case f.Request.Size() > lm.MaxRequest:
+	case len(f.Request.Body) > lm.MaxRequest:
 		f.Verdict = "body_too_large"
-	case f.invalid():
+	case f.Request.Size() > lm.MaxRequest || f.invalid():
 		f.Verdict = "invalid_field"
 	}
 	if f.Verdict != "" && lm.ValidName(name) != nil {
