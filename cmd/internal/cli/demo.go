@@ -16,6 +16,9 @@ import (
 	"github.com/spf13/cobra"
 )
 
+// demoSettle is how long a frozen worker's last commands may be on their way.
+const demoSettle = 200 * time.Millisecond
+
 // demoLease is the lease of the demo's workers, short so that the story is.
 const demoLease = 2 * time.Second
 
@@ -173,6 +176,11 @@ func (d *demo) await(ctx context.Context, live *live) error {
 // kill ends a worker with SIGKILL and remembers what it held.
 func (d *demo) kill(ctx context.Context, w *demoWorker) error {
 	w.stop() // frozen, so that what it holds can be read exactly; then it never wakes
+	select { // what it had sent by then still reaches Redis
+	case <-time.After(demoSettle):
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 	records, err := d.store.Records(ctx, d.ids)
 	if err != nil {
 		return err

@@ -97,7 +97,7 @@ func (d *demo) proveCalls(p *proof, calls []sim.LogEntry) {
 		}
 	}
 	p.line(foreign == 0 && twice <= len(d.killedHeld),
-		"%d model and tool calls answered (%d more failed as told and were retried); paid twice: %d, all in flight at the kill (%d)", total, failures, twice, len(d.killedHeld))
+		"%d model and tool calls answered (%d more failed as told and were retried); paid twice: %d of the %d in flight at the kill", total, failures, twice, len(d.killedHeld))
 }
 
 // cutKey splits a call's key, TRACE/step.
