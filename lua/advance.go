@@ -56,6 +56,10 @@ func (s *Store) advance(ctx context.Context, in advanceIn) (stop, err error) {
 }
 
 func (s *Store) sendAdvances(ctx context.Context, _ int, in []advanceIn) ([]string, error) {
+	return s.answers(ctx, s.advanceCall(in), len(in))
+}
+
+func (s *Store) advanceCall(in []advanceIn) call {
 	c := call{script: advanceScript, keys: make([]string, 0, 2*len(in)), args: append(make([]any, 0, 1+12*len(in)), len(in))}
 	for _, a := range in {
 		c.keys = append(c.keys, s.keys.trace(a.id), s.keys.checkpoint(a.id))
@@ -65,7 +69,7 @@ func (s *Store) sendAdvances(ctx context.Context, _ int, in []advanceIn) ([]stri
 			c.args = append(c.args, st.Name, st.Data)
 		}
 	}
-	return s.answers(ctx, c, len(in))
+	return c
 }
 
 // answers runs a batch whose operations each answer with a word.
