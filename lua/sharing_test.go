@@ -33,7 +33,7 @@ func BenchmarkSharing(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				defer auto.Close() //nolint:errcheck // the benchmark is over
+				defer auto.Close()
 				process = func(cmd *redis.Cmd) error { return auto.Process(ctx, cmd) }
 			}
 			claims := claimMany(b, s, callers)
