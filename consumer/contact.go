@@ -43,6 +43,12 @@ func (c *contact) late(d time.Duration) {
 	}
 }
 
+// answered takes a command's error and how much longer than it should it took.
+func (c *contact) answered(late time.Duration, err error) {
+	c.late(late)
+	c.note(err)
+}
+
 // mayTakeOver reports whether takeovers are safe now.
 func (c *contact) mayTakeOver() bool {
 	c.mu.Lock()

@@ -22,10 +22,7 @@ func (c *Consumer) read(ctx context.Context, partition int) {
 		if free == 0 {
 			return
 		}
-		sent := time.Now()
 		entries, taken, err := r.next(free)
-		c.contact.late(time.Since(sent) - c.opts.Block)
-		c.contact.note(err)
 		if err != nil {
 			r.failed(ctx, err)
 			continue
@@ -70,8 +67,12 @@ func (r *reader) next(free int) (entries []lua.Entry, taken int, err error) {
 		return entries, r.c.slots.take(len(entries)), nil
 	}
 	if r.backlog {
-		taken = r.c.slots.take(free)
+		if taken = r.c.slots.take(free); taken == 0 {
+			return nil, 0, nil // another partition's reader was faster
+		}
+		sent := time.Now()
 		entries, err = r.c.store.Read(context.Background(), r.c.owner, r.shares(taken), taken)
+		r.c.contact.answered(time.Since(sent), err)
 		r.backlog = err == nil && len(entries) == taken
 		r.c.slots.give(taken - len(entries))
 		if err != nil || len(entries) > 0 {
@@ -79,7 +80,9 @@ func (r *reader) next(free int) (entries []lua.Entry, taken int, err error) {
 		}
 	}
 	count := max(1, free/len(r.streams))
+	sent := time.Now()
 	entries, err = r.c.store.Block(r.c.owner, r.streams, count, r.c.opts.Block)
+	r.c.contact.answered(time.Since(sent)-r.c.opts.Block, err)
 	perStream := make(map[lua.Stream]int)
 	for _, e := range entries {
 		perStream[e.Stream]++

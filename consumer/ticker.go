@@ -36,8 +36,7 @@ func (c *Consumer) tick(ctx context.Context, partition int) {
 		if ctx.Err() != nil {
 			return
 		}
-		c.contact.late(time.Since(sent))
-		c.contact.note(err)
+		c.contact.answered(time.Since(sent), err)
 		if err != nil {
 			c.log.Warn().Err(err).Int("partition", partition).Msg("tick")
 			continue

@@ -249,6 +249,22 @@ func TestFleetSize_LargeFleetAsksAboutAsOftenAsFour(t *testing.T) {
 	}
 }
 
+// A reader that finds no slot, because another partition's was faster, asks Redis
+// for nothing (here there is none) and takes that for no sign of life.
+func TestReader_WithoutASlotReadsNothing(t *testing.T) {
+	c := New(nil, nil, Options{Concurrency: 1})
+	c.slots.take(1)
+	c.contact.note(lm.ErrUnavailable)
+	r := &reader{c: c, streams: []lua.Stream{{Queue: "default"}}, wheel: newWheel(c.opts.Queues), backlog: true}
+	entries, taken, err := r.next(1)
+	if len(entries) != 0 || taken != 0 || err != nil || !r.backlog {
+		t.Errorf("%v, %d, %v", entries, taken, err)
+	}
+	if !c.contact.lost {
+		t.Error("a read that was not made was taken for contact")
+	}
+}
+
 func TestByStream_BatchesOfOneStreamUpTo100(t *testing.T) {
 	var entries []lua.Entry
 	for range 150 {

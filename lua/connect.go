@@ -26,7 +26,8 @@ const dialTimeout = 5 * time.Second
 // partitions, which the first start records. The forms are redis://, rediss://
 // and unix:// for one server, redis+cluster:// (further nodes as ?addr=) and
 // redis+sentinel:// (?master_name=). The error is one line that says what would
-// be right, with the password left out. Close the Store when done.
+// be right, with the password left out. go-redis' own log is turned off for the
+// process. Close the Store when done.
 func Open(ctx context.Context, rawURL string, opts Options) (*Store, error) {
 	logging.Disable() // go-redis writes to standard error by itself; what matters reaches the caller as an error
 	opts = opts.withDefaults()

@@ -46,9 +46,6 @@ func (p *Proxy) Client() *redis.Client {
 	return rdb
 }
 
-// URL is the proxy's address as a Redis URL.
-func (p *Proxy) URL() string { return "redis://" + p.listener.Addr().String() }
-
 // LoseReply makes the next request that contains text lose its reply.
 func (p *Proxy) LoseReply(text string) {
 	p.mu.Lock()

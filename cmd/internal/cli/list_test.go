@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -138,6 +139,9 @@ func TestLists_OfWorkInAllStates(t *testing.T) {
 func onTerminal(t *testing.T, s *shell, id string) {
 	script, err := exec.LookPath("script")
 	if err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatal("no script(1) to make a terminal")
+		}
 		t.Skip("no script(1) to make a terminal")
 	}
 	show := func(env ...string) string {
