@@ -38,6 +38,7 @@ var (
 	forgetScript    = load("forget")
 	frameScript     = load("frame")
 	cancelScript    = load("cancel")
+	announceScript  = load("announce")
 )
 
 // load reads a script, puts its includes in front of it and drops comments and

@@ -1,0 +1,45 @@
+package lua
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Words of a control channel. Each is a hint: the truth is in a trace or in the
+// fleet's orders, so a lost one only costs time.
+const (
+	WordCancel = "cancel" // with a trace ID: its cancel_requested has been set
+	WordOrders = "orders" // the fleet's orders have changed
+)
+
+// control is the channel of one worker. It lies in the fleet's slot, so that on
+// a cluster all of them can be counted by one script.
+func (k keys) control(owner string) string { return k.fleet("control:" + owner) }
+
+// sharded reports whether channels belong to slots here.
+func (s *Store) sharded() bool {
+	_, cluster := s.rdb.(*redis.ClusterClient)
+	return cluster
+}
+
+// Tell sends words to workers by their control channels, in one pipeline. One
+// that does not listen hears nothing; that is no error.
+func (s *Store) Tell(ctx context.Context, word string, owners ...string) error {
+	if len(owners) == 0 {
+		return nil
+	}
+	pipe := s.rdb.Pipeline()
+	for _, owner := range owners {
+		if s.sharded() {
+			pipe.SPublish(ctx, s.keys.control(owner), word)
+		} else {
+			pipe.Publish(ctx, s.keys.control(owner), word)
+		}
+	}
+	if _, err := pipe.Exec(ctx); err != nil {
+		return fmt.Errorf("tell workers: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,75 @@
+package lua
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// WorkerRecord is what a worker says of itself in the fleet's roster.
+type WorkerRecord struct {
+	Owner    string    `json:"owner"` // the consumer's name, new at every start
+	Name     string    `json:"name"`
+	Host     string    `json:"host,omitempty"`
+	PID      int       `json:"pid,omitempty"`
+	Version  string    `json:"version,omitempty"`
+	Started  time.Time `json:"started"`
+	Slots    int       `json:"slots"`
+	Running  int       `json:"running"` // operations held when it was written
+	Queues   []string  `json:"queues"`
+	Draining bool      `json:"draining,omitempty"`
+	Seen     time.Time `json:"seen"` // server time of the record
+}
+
+// Announce writes a worker's record; Seen is the server's to say.
+func (s *Store) Announce(ctx context.Context, r WorkerRecord) error {
+	r.Seen = time.Time{}
+	record, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	_, err = s.run(ctx, call{script: announceScript, keys: []string{s.keys.fleet("workers")}, args: []any{r.Owner, record}})
+	return err
+}
+
+// Roster lists the workers that have announced themselves, by name and start,
+// and the server's time. It grows with the fleet: about 250 bytes a worker.
+func (s *Store) Roster(ctx context.Context) ([]WorkerRecord, time.Time, error) {
+	pipe := s.rdb.Pipeline()
+	all := pipe.HGetAll(ctx, s.keys.fleet("workers"))
+	now := pipe.Time(ctx)
+	if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
+		return nil, time.Time{}, fmt.Errorf("read the roster: %w", err)
+	}
+	workers := make([]WorkerRecord, 0, len(all.Val()))
+	for owner, value := range all.Val() {
+		ms, record, _ := strings.Cut(value, " ")
+		var r WorkerRecord
+		_ = json.Unmarshal([]byte(record), &r) // what somebody else wrote there shows as a bare name
+		r.Owner, r.Seen = owner, atMS(number(ms))
+		workers = append(workers, r)
+	}
+	slices.SortFunc(workers, func(a, b WorkerRecord) int {
+		return cmp.Or(cmp.Compare(a.Name, b.Name), a.Started.Compare(b.Started), cmp.Compare(a.Owner, b.Owner))
+	})
+	return workers, now.Val(), nil
+}
+
+// Retire takes workers off the roster: one that has ended, or others that have
+// been silent for long. One that still lives comes back with its next record.
+func (s *Store) Retire(ctx context.Context, owners ...string) error {
+	if len(owners) == 0 {
+		return nil
+	}
+	if err := s.rdb.HDel(ctx, s.keys.fleet("workers"), owners...).Err(); err != nil {
+		return fmt.Errorf("retire workers: %w", err)
+	}
+	return nil
+}
