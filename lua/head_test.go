@@ -182,7 +182,7 @@ func TestHead_DeclaresEverySection(t *testing.T) {
 			for _, line := range h.duplicatedOrOther {
 				t.Errorf("not a slot: %s", line)
 			}
-			if len(h.keys.fixed)+len(h.keys.group) == 0 || !slices.Contains(h.args.fixed, "n") {
+			if len(h.keys.fixed)+len(h.keys.group) == 0 || len(h.args.group) > 0 && !slices.Contains(h.args.fixed, "n") {
 				t.Errorf("keys %v, args %v", h.keys, h.args)
 			}
 			if h.args.tail != (len(h.args.group) > 0 && h.args.group[0] == "width") {
