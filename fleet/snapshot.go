@@ -1,0 +1,61 @@
+package fleet
+
+import "time"
+
+// Snapshot is what a worker knows of all models and pools at one moment. It is
+// immutable: a newer one replaces it as a whole.
+type Snapshot struct {
+	Version uint64    // grows with every change that was seen
+	At      time.Time // server time of its reading
+	Models  []Model
+	Pools   []Pool
+	models  map[string]int
+	pools   map[string]int
+}
+
+// Model is one model as it stands.
+type Model struct {
+	Spec  ModelSpec
+	State ModelState
+}
+
+// Pool is a pool with its members resolved.
+type Pool struct {
+	Spec    PoolSpec
+	Members []int // indices into Models, in the order of Spec.Members
+}
+
+// NewSnapshot resolves pools against models; states by model ID, absent is a
+// model that nobody has used yet.
+func NewSnapshot(version uint64, at time.Time, spec Spec, states map[string]ModelState) *Snapshot {
+	s := &Snapshot{Version: version, At: at, models: make(map[string]int, len(spec.Models)), pools: make(map[string]int, len(spec.Pools))}
+	for i, m := range spec.Models {
+		s.models[m.ID] = i
+		s.Models = append(s.Models, Model{Spec: m, State: states[m.ID]})
+	}
+	for i, p := range spec.Pools {
+		s.pools[p.ID] = i
+		pool := Pool{Spec: p}
+		for _, m := range p.Members {
+			pool.Members = append(pool.Members, s.models[m.Model])
+		}
+		s.Pools = append(s.Pools, pool)
+	}
+	return s
+}
+
+// Model finds a model by ID; nil when there is none.
+func (s *Snapshot) Model(id string) *Model {
+	if i, ok := s.models[id]; ok {
+		return &s.Models[i]
+	}
+	return nil
+}
+
+// Pool finds a pool by ID; nil when there is none.
+func (s *Snapshot) Pool(id string) *Pool {
+	if i, ok := s.pools[id]; ok {
+		return &s.Pools[i]
+	}
+	return nil
+}

@@ -1,0 +1,141 @@
+package fleet
+
+import "time"
+
+// Spec is what is declared: all of it, by the configuration. Read-only.
+type Spec struct {
+	Models []ModelSpec
+	Pools  []PoolSpec
+}
+
+// ModelSpec declares one model offering on a backend.
+type ModelSpec struct {
+	ID           string
+	Backend      string
+	Name         string // what the backend calls it
+	Window       int    // context length in tokens; 0 unknown
+	Price        Price
+	Limits       Limits
+	Budget       Budget
+	Quota        Quota
+	Maintenance  []Window
+	Capabilities Capabilities
+}
+
+// Price is in USD per million tokens; CachedInput 0 means as Input.
+type Price struct{ Input, CachedInput, Output float64 }
+
+// Limits are shared by the fleet; 0 is none.
+type Limits struct {
+	RPM, TPM   int // requests and tokens per minute
+	Concurrent int
+}
+
+// Budget is money per period; 0 is none.
+type Budget struct {
+	USD    float64
+	Period Period
+}
+
+// Quota is requests per period; 0 is none.
+type Quota struct {
+	Requests int64
+	Period   Period
+}
+
+// Period is how often a quota or budget starts anew, by UTC.
+type Period string
+
+// The periods.
+const (
+	Hourly   Period = "hourly"
+	DailyUTC Period = "daily_utc"
+	Weekly   Period = "weekly" // from Monday
+	Monthly  Period = "monthly"
+)
+
+// Window is a maintenance window: it opens by a cron expression (five fields, UTC).
+type Window struct {
+	Cron string
+	For  time.Duration
+}
+
+// Capability is what a model can do.
+type Capability string
+
+// The capabilities.
+const (
+	CanChat   Capability = "chat"
+	CanPrompt Capability = "prompt"
+	CanEmbed  Capability = "embed"
+	CanStream Capability = "stream"
+	CanTools  Capability = "tools"
+	CanThink  Capability = "think"
+	CanVision Capability = "vision"
+)
+
+// Capabilities says of each what is declared; absent is unknown, which a call
+// takes for yes, but for chat, prompt and embed of an embedding model.
+type Capabilities map[Capability]bool
+
+// PoolSpec declares models that stand in for each other.
+type PoolSpec struct {
+	ID      string
+	Members []Member
+	Routing Routing
+	Switch  Switch
+}
+
+// Role is a member's part in its pool.
+type Role string
+
+// The roles.
+const (
+	RoleMember       Role = "member"
+	RoleFailoverOnly Role = "failover_only"
+)
+
+// Member is a model's seat in a pool.
+type Member struct {
+	Model  string
+	Weight int // 1 when not said
+	Role   Role
+}
+
+// Home is how a pool chooses a session's home.
+type Home string
+
+// The home strategies.
+const (
+	HomeDeterministic Home = "deterministic"
+	HomeRoundRobin    Home = "round_robin"
+	HomeFirstHealthy  Home = "first_healthy"
+)
+
+// Scope is what stickiness holds for.
+type Scope string
+
+// The scopes.
+const (
+	ScopeThread Scope = "thread"
+	ScopeRun    Scope = "run"
+)
+
+// Routing is how a pool chooses. FailbackAfter: a session returns home when it
+// has been idle for longer, default 10 min.
+type Routing struct {
+	Home          Home
+	Scope         Scope
+	FailbackAfter time.Duration
+}
+
+// Switch is when a pool goes to another member. QuotaThreshold nil: any quota
+// signal; else only one whose Retry-After is absent or at least as long.
+// MaxSwitches nil: bounded by the members per call; 0 forbids all.
+type Switch struct {
+	OnCircuitOpen  bool
+	OnQuota        bool
+	OnPermanent    bool
+	QuotaThreshold *time.Duration
+	MaxSwitches    *int
+}
