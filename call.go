@@ -2,6 +2,7 @@ package lighterman
 
 import (
 	"encoding/json"
+	"sync"
 	"time"
 )
 
@@ -19,6 +20,9 @@ type Call struct {
 	Run     string
 	Agent   string
 	Attempt int           // 1 for the first try of the operation
+	Epoch   Epoch         // of the claim that makes it: new with every try, takeover and return from a park
+	Last    string        // the model that answered the operation's call before this one; empty: none yet
+	Memo    *sync.Map     // what a caller remembers between the calls of one claim; nil: nothing
 	Timeout time.Duration // of the call; zero: the provider's default
 	Stream  func(Frame)   // receives tokens as they come; nil: not wanted
 }
@@ -29,6 +33,9 @@ type Answer struct {
 	Body  json.RawMessage
 	Usage Usage
 	Model string // the member that answered
+	// Route tells of the choices on the way that were not the usual one, each with
+	// a reason for every member: "v12 chat: a rate_limited, b failover, c cooldown".
+	Route []string `json:",omitempty"`
 }
 
 // FrameType says what a frame of a token stream carries.

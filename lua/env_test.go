@@ -262,7 +262,7 @@ func (e *env) finish(c lm.Claim) {
 func succeeded(c lm.Claim) Ending {
 	return Ending{
 		Path: wayTo(c.Fence.State(), lm.Completed), Tried: true,
-		Result: lm.Result{Outcome: lm.Succeeded, Body: json.RawMessage(`"yes"`), Usage: lm.Usage{Calls: 1, Input: 2, Output: 3}},
+		Result: lm.Result{Outcome: lm.Succeeded, Body: json.RawMessage(`"yes"`), Usage: lm.Usage{Calls: 1, Input: 2, Output: 3}, Route: []string{"v1 chat: a cooldown, b failover"}},
 	}
 }
 

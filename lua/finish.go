@@ -23,6 +23,12 @@ type finishIn struct {
 	reply  string
 }
 
+// spent is a result's usage field: what was consumed, and by which way.
+type spent struct {
+	lm.Usage
+	Route []string `json:"route,omitempty"`
+}
+
 // Finish records a claim's end with its result and acknowledges its entry in one
 // step. Errors: ErrFenced, ErrNotFound, ErrIllegal (nothing was written), or one
 // of Redis after patience or ctx is over: then it may have ended, and a takeover
@@ -56,8 +62,8 @@ func (s *Store) sendFinishes(ctx context.Context, p int, in []finishIn) ([]strin
 			failure, _ = json.Marshal(r.Err)
 		}
 		usage := []byte(nil)
-		if r.Usage != (lm.Usage{}) {
-			usage, _ = json.Marshal(r.Usage)
+		if r.Usage != (lm.Usage{}) || len(r.Route) > 0 {
+			usage, _ = json.Marshal(spent{r.Usage, r.Route})
 		}
 		c.args = append(c.args, string(f.id), f.fence.Owner, int64(f.fence.Epoch), f.fence.Token, f.at.Seq, letters(f.end.Path),
 			f.at.Took.Microseconds(), string(r.Outcome), reason, []byte(r.Body), usage, failure, flag(f.end.Tried))

@@ -49,7 +49,7 @@ func TestFinish_Succeeded(t *testing.T) {
 			e.Error("its deadline is still there")
 		}
 		r, err := e.s.Results(ctx, []lm.TraceID{"0-a", "0-none"})
-		if err != nil || r[0].Text() != "yes" || r[0].Attempts != 1 || r[0].Usage.Output != 3 || r[0].Err != nil || r[1].Outcome != "" {
+		if err != nil || r[0].Text() != "yes" || r[0].Attempts != 1 || r[0].Usage.Output != 3 || len(r[0].Route) != 1 || r[0].Route[0] != "v1 chat: a cooldown, b failover" || r[0].Err != nil || r[1].Outcome != "" {
 			e.Errorf("%+v %v", r, err)
 		}
 		for _, from := range []NoticeStream{{}, {Client: "client-1"}} {

@@ -227,7 +227,9 @@ func readResult(id lm.TraceID, v []any) lm.Result {
 	if body := text(v[1]); body != "" {
 		r.Body = json.RawMessage(body)
 	}
-	_ = json.Unmarshal([]byte(text(v[2])), &r.Usage)
+	var used spent
+	_ = json.Unmarshal([]byte(text(v[2])), &used)
+	r.Usage, r.Route = used.Usage, used.Route
 	if e := text(v[3]); e != "" {
 		r.Err = &lm.Error{}
 		_ = json.Unmarshal([]byte(e), r.Err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	lm "github.com/lighterman/lighterman"
@@ -38,6 +39,7 @@ func (o *Op) infer(ctx context.Context, name, kind string, body json.RawMessage)
 	if data, ok := o.lookup(name); ok {
 		if err := json.Unmarshal(data, &answer); err == nil {
 			o.count(answer.Usage)
+			o.answered(answer)
 			return answer, true, nil
 		}
 	}
@@ -50,6 +52,7 @@ func (o *Op) infer(ctx context.Context, name, kind string, body json.RawMessage)
 	call := lm.Call{
 		Kind: kind, Model: o.model(kind, body), Body: body, Key: o.Key(name), ID: o.claim.ID,
 		Tenant: r.Tenant, Thread: r.Thread, Run: r.Run, Agent: r.Agent, Attempt: o.Attempt(),
+		Epoch: o.claim.Fence.Epoch, Last: o.lastModel(), Memo: &o.memo,
 	}
 	o.edge("before call", name)
 	began := time.Now()
@@ -64,8 +67,35 @@ func (o *Op) infer(ctx context.Context, name, kind string, body json.RawMessage)
 		answer.Usage.Calls = 1
 	}
 	o.count(answer.Usage)
+	o.answered(answer)
 	return answer, false, nil
 }
+
+// answered remembers who answered, to whom the operation's next call is to stick,
+// and which choices led there.
+func (o *Op) answered(a lm.Answer) {
+	o.state.Lock()
+	defer o.state.Unlock()
+	o.last = a.Model
+	o.route = append(o.route, a.Route...)
+}
+
+func (o *Op) lastModel() string {
+	o.state.Lock()
+	defer o.state.Unlock()
+	return o.last
+}
+
+// Route tells of the choices of members that were not the usual ones, in the
+// order of the calls.
+func (o *Op) Route() []string {
+	o.state.Lock()
+	defer o.state.Unlock()
+	return slices.Clone(o.route[:min(len(o.route), maxRoute)])
+}
+
+// maxRoute bounds what a result keeps of an operation's route.
+const maxRoute = 32
 
 // count adds what a call consumed, and notes that a model was called.
 func (o *Op) count(u lm.Usage) {

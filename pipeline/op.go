@@ -29,7 +29,11 @@ type Op struct {
 	used   map[string]bool
 	called bool // a model call was begun, or its answer restored
 	usage  lm.Usage
+	last   string   // the model that answered last, restored answers included
+	route  []string // of all answers
 	frames uint64
+
+	memo sync.Map // the caller's
 }
 
 func newOp(p *Pipeline, claim lm.Claim, book *checkpoint.Book) *Op {

@@ -116,12 +116,12 @@ func (p *Pipeline) Handle(ctx context.Context, claim lm.Claim) (lm.Result, error
 	op.edge("start", "")
 	out, err := f(ctx, op)
 	if err != nil {
-		return lm.Result{Usage: op.Usage()}, err
+		return lm.Result{Usage: op.Usage(), Route: op.Route()}, err
 	}
 	body, err := encode(out)
 	if err != nil {
-		return lm.Result{Usage: op.Usage()}, lm.Permanent(fmt.Errorf("encode the result of kind %q: %w", claim.Request.Kind, err))
+		return lm.Result{Usage: op.Usage(), Route: op.Route()}, lm.Permanent(fmt.Errorf("encode the result of kind %q: %w", claim.Request.Kind, err))
 	}
 	op.edge("before finish", "")
-	return lm.Result{Body: body, Usage: op.Usage()}, nil
+	return lm.Result{Body: body, Usage: op.Usage(), Route: op.Route()}, nil
 }

@@ -96,6 +96,9 @@ func printTrace(out io.Writer, t lm.Trace, r lm.Result) {
 	if r.Usage.Calls > 0 {
 		fmt.Fprintf(out, "  usage: %d calls, %d tokens in, %d out\n", r.Usage.Calls, r.Usage.Input, r.Usage.Output)
 	}
+	for _, way := range r.Route {
+		fmt.Fprintf(out, "  route: %s\n", way)
+	}
 	if r.Err != nil {
 		fmt.Fprintf(out, "  error: %s\n", paint(os.Stdout, red, r.Err.Error()))
 	}

@@ -1,0 +1,147 @@
+package router
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	lm "github.com/lighterman/lighterman"
+	"github.com/lighterman/lighterman/fleet"
+)
+
+// recordPatience is how long a call waits for its outcome to be recorded, after
+// its own context has ended too: a probe must be given back.
+const recordPatience = 2 * time.Second
+
+// admissionFor is how long a reservation or probe holds without an outcome.
+const admissionFor = time.Minute
+
+// admit asks for a call's place where a model has limits or its circuit is
+// half-open. False: this member refuses for now. Where Redis does not answer a
+// call goes on, and a probe does not.
+func (t *trip) admit(ctx context.Context, d *Decision) (fleet.Admitted, bool) {
+	m := &d.Model.Spec
+	none := fleet.Admitted{OK: true, CircuitEpoch: d.Model.State.CircuitEpoch}
+	limited := m.Limits != fleet.Limits{} || m.Budget.USD > 0 || m.Quota.Requests > 0
+	if t.r.opts.Outcomes == nil || !limited && !d.Probe {
+		return none, true
+	}
+	a, err := t.r.opts.Outcomes.Admit(ctx, fleet.Admission{
+		Model: m.ID, Op: t.call.ID, Key: t.tryKey(), Tokens: t.ask.Needs.Tokens + outputOf(&t.call), Owner: t.owner(), For: t.holds(),
+	})
+	if err != nil {
+		t.r.trouble("admit", err, &t.call)
+		if !d.Probe {
+			return none, true
+		}
+		a = fleet.Admitted{Reason: fleet.ReasonErrorThreshold}
+	}
+	if !a.OK {
+		t.tried.Refused = t.tried.Refused.With(d.Seat)
+		t.tried.Again = earlier(t.tried.Again, a.Until)
+		t.refused, t.detour = a.Reason, true
+	}
+	return a, a.OK
+}
+
+// holds is for how long an admission is needed: as long as the call may take.
+func (t *trip) holds() time.Duration { return max(t.call.Timeout, admissionFor) }
+
+// owner names this call as the holder of a probe.
+func (t *trip) owner() string { return t.r.opts.Owner + "/" + string(t.call.ID) }
+
+// tryKey is the replay key of one call of a member: of the step, the claim and the
+// number of the try in it.
+func (t *trip) tryKey() string {
+	return t.call.Key + "/" + strconv.FormatInt(int64(t.call.Epoch), 10) + "/" + strconv.Itoa(t.tries)
+}
+
+// ring calls the member once and records how that ended.
+func (t *trip) ring(ctx context.Context, d *Decision, a fleet.Admitted) (lm.Answer, error) {
+	m := &d.Model.Spec
+	call := t.call
+	call.Model, call.Stream = m.Name, t.stream.begin()
+	var answer lm.Answer
+	err := error(lm.Errorf(lm.UnknownModel, "backend %q of model %q is not served here", m.Backend, m.ID))
+	if p := t.r.opts.Providers[m.Backend]; p != nil {
+		answer, err = p.Call(ctx, call)
+	}
+	t.stream.end()
+	t.record(ctx, d, a, answer.Usage, err)
+	return answer, err
+}
+
+// record tells the fleet how a call ended. A call that its own side ended says
+// nothing of the model.
+func (t *trip) record(ctx context.Context, d *Decision, a fleet.Admitted, usage lm.Usage, err error) {
+	kind := lm.KindOf(err)
+	label := kind
+	if err == nil {
+		label = "ok"
+	}
+	t.r.opts.Metrics.Calls.WithLabelValues(d.Model.Spec.ID, string(label)).Inc()
+	o := t.outcome(d, a)
+	o.Kind, o.Usage, o.CostUSD = kind, usage, cost(d.Model.Spec.Price, usage)
+	if err != nil {
+		o.RetryAfter = lm.AsError(err).RetryAfter
+		o.Neutral = ctx.Err() != nil || kind == lm.CallCancelled
+		o.Waste = fleet.WasteRetry
+		if o.Neutral {
+			o.Waste = fleet.WasteCancel
+		}
+		t.r.quarantined(t, d, kind)
+	}
+	t.tries++
+	t.r.tell(ctx, o, &t.call)
+}
+
+// giveBack returns the admission of a call that was not made.
+func (t *trip) giveBack(ctx context.Context, d *Decision, a fleet.Admitted) {
+	if a.Probe || a.Reservation != "" {
+		o := t.outcome(d, a)
+		o.Kind, o.Neutral = lm.CallCancelled, true
+		t.tries++
+		t.r.tell(ctx, o, &t.call)
+	}
+}
+
+func (t *trip) outcome(d *Decision, a fleet.Admitted) fleet.Outcome {
+	return fleet.Outcome{
+		Model: d.Model.Spec.ID, Backend: d.Model.Spec.Backend, Op: t.call.ID, Tenant: t.call.Tenant, Key: t.tryKey(),
+		CircuitEpoch: a.CircuitEpoch, Probe: a.Probe, Owner: t.owner(), Reservation: a.Reservation,
+	}
+}
+
+func (r *Router) tell(ctx context.Context, o fleet.Outcome, call *lm.Call) {
+	if r.opts.Outcomes == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordPatience)
+	defer cancel()
+	if err := r.opts.Outcomes.Record(ctx, o); err != nil {
+		r.trouble("record", err, call)
+	}
+}
+
+// quarantined logs what the fleet makes of an error that no wait mends.
+func (r *Router) quarantined(t *trip, d *Decision, kind lm.Kind) {
+	if table[kind].lasting {
+		r.opts.Log.Warn().Str("trace_id", string(t.call.ID)).Str("model", d.Model.Spec.ID).Str("backend", d.Model.Spec.Backend).
+			Str("reason", string(kind)).Msg("quarantine")
+	}
+}
+
+// trouble counts a write or read of shared state that failed. No call fails by it.
+func (r *Router) trouble(what string, err error, call *lm.Call) {
+	r.opts.Metrics.Troubles.WithLabelValues(what).Inc()
+	r.opts.Log.Warn().Err(err).Str("trace_id", string(call.ID)).Str("what", what).Msg("shared routing state not reached")
+}
+
+// cost is what a usage costs in USD at a price per million tokens.
+func cost(p fleet.Price, u lm.Usage) float64 {
+	cached := p.CachedInput
+	if cached == 0 {
+		cached = p.Input
+	}
+	return (float64(u.Input-u.Cached)*p.Input + float64(u.Cached)*cached + float64(u.Output)*p.Output) / 1e6
+}

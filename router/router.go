@@ -1,0 +1,106 @@
+package router
+
+import (
+	"cmp"
+	"context"
+	"sync/atomic"
+	"time"
+
+	lm "github.com/lighterman/lighterman"
+	"github.com/lighterman/lighterman/fleet"
+	"github.com/rs/zerolog"
+)
+
+// Provider asks one model API once. Call.Model is what the backend calls the
+// model; errors are of lighterman's kinds.
+type Provider interface {
+	Call(ctx context.Context, call lm.Call) (lm.Answer, error)
+}
+
+// Sessions are the fleet's, as fleet.StateManager has them.
+type Sessions interface {
+	Session(ctx context.Context, key fleet.SessionKey) (fleet.Session, error)
+	ChangeSession(ctx context.Context, key fleet.SessionKey, change fleet.SessionChange) (fleet.Session, error)
+	Turn(ctx context.Context, pool string) (uint64, error)
+}
+
+// Outcomes admit calls where that is needed and record how each one ended.
+type Outcomes interface {
+	Admit(ctx context.Context, a fleet.Admission) (fleet.Admitted, error)
+	Record(ctx context.Context, o fleet.Outcome) error
+}
+
+// Options are what a Router works with. Snapshot and Providers are needed.
+type Options struct {
+	Snapshot  func() *fleet.Snapshot // the newest; never blocks, never nil
+	Providers map[string]Provider    // by backend
+	Sessions  Sessions               // nil: calls stick within their operation only
+	Outcomes  Outcomes               // nil: nobody is told
+	Owner     string                 // the worker, for probes
+	Lease     time.Duration          // of the worker's claims; default 10 s
+	Now       func() time.Time       // the server's time, of which deadlines are; default this process's
+	Metrics   *Metrics               // default: counted nowhere
+	Log       zerolog.Logger
+}
+
+// Router satisfies pipeline.Caller: it sends every call to a member of the pool
+// that the call names. A model's own name is a pool of one. It may be used
+// concurrently.
+type Router struct {
+	opts  Options
+	turns atomic.Uint64 // of round robin while Redis does not say
+}
+
+// New makes a Router.
+func New(o Options) *Router {
+	o.Lease = cmp.Or(o.Lease, 10*time.Second)
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Metrics == nil {
+		o.Metrics = NewMetrics(nil)
+	}
+	return &Router{opts: o}
+}
+
+// Call chooses a member, calls it and goes on as Decide says, until there is an
+// answer, whose Model is the member's ID. Errors: an lm.Parked where the
+// operation is to wait, with no attempt counted; UnknownModel; ContextOverflow and
+// InvalidRequest where no member could serve the call; else the provider's, with
+// ErrPoolExhausted in its chain where every member was tried.
+func (r *Router) Call(ctx context.Context, call lm.Call) (lm.Answer, error) {
+	snap := r.opts.Snapshot()
+	pool := target(snap, call.Model)
+	if pool == nil {
+		return lm.Answer{}, lm.Errorf(lm.UnknownModel, "model %q is not declared here", clip(call.Model))
+	}
+	t := &trip{r: r, call: call, snap: snap, pool: pool, here: -1, stream: stream{to: call.Stream}}
+	t.ask = Ask{Key: homeKey(pool, &call), Needs: needsOf(snap, pool, &call)}
+	t.stick(ctx)
+	return t.run(ctx)
+}
+
+// target finds a pool, or makes one of a model alone; nil: there is neither.
+func target(snap *fleet.Snapshot, name string) *fleet.Pool {
+	if p := snap.Pool(name); p != nil {
+		return p
+	}
+	return Alone(snap, name)
+}
+
+// Alone is the pool of one that a model's own name stands for; nil when there is
+// no such model.
+func Alone(snap *fleet.Snapshot, model string) *fleet.Pool {
+	for i := range snap.Models {
+		if snap.Models[i].Spec.ID == model {
+			return &fleet.Pool{
+				Spec:    fleet.PoolSpec{ID: model, Members: []fleet.Member{{Model: model, Weight: 1, Role: fleet.RoleMember}}},
+				Members: []int{i},
+			}
+		}
+	}
+	return nil
+}
+
+// clip keeps a name from a request short in a message.
+func clip(name string) string { return name[:min(len(name), 80)] }

@@ -1,0 +1,328 @@
+package router
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	lm "github.com/lighterman/lighterman"
+	"github.com/lighterman/lighterman/fleet"
+)
+
+var first = by(fleet.HomeFirstHealthy)
+
+// times repeats an error.
+func times(n int, err error) []error {
+	list := make([]error, n)
+	for i := range list {
+		list[i] = err
+	}
+	return list
+}
+
+func TestRouter_WhatFollowsAnError(t *testing.T) {
+	boom, limited := fails(lm.ProviderFailed, 0), fails(lm.RateLimited, 30*time.Second)
+	cautious := switching(func(s *fleet.Switch) { minute := time.Minute; s.QuotaThreshold = &minute })
+	never := switching(func(s *fleet.Switch) { *s = fleet.Switch{} })
+	for _, c := range []struct {
+		name  string
+		spec  fleet.Spec
+		fail  map[string][]error
+		want  string
+		calls string
+	}{
+		{"no error", pool("a b", first), nil, "a", "a"},
+		{"a quota signal: another member at once", pool("a b", first), map[string][]error{"a": {limited}}, "b", "a b"},
+		{"under the threshold: parked", pool("a b", first, cautious), map[string][]error{"a": {limited}}, "parked chat: rate_limited", "a"},
+		{"a bad key: another member", pool("a b", first), map[string][]error{"a": {fails(lm.Unauthorized, 0)}}, "b", "a b"},
+		{"a bad key, and no switch", pool("a b", first, never), map[string][]error{"a": {fails(lm.Unauthorized, 0)}}, "unauthorized", "a"},
+		{"a 500: twice more in place", pool("a b", first), map[string][]error{"a": times(2, boom)}, "a", "a a a"},
+		{"and then it is the operation's", pool("a b", first), map[string][]error{"a": times(9, boom)}, "provider", "a a a"},
+		{"a short Retry-After without a switch: in place", pool("a b", first, never), map[string][]error{"a": {fails(lm.RateLimited, time.Second)}}, "a", "a a"},
+		{"a bad request: nothing helps", pool("a b", first), map[string][]error{"a": {fails(lm.InvalidRequest, 0)}}, "invalid_request", "a"},
+		{"too long: nothing helps", pool("a b", first), map[string][]error{"a": {fails(lm.ContextOverflow, 0)}}, "context_overflow", "a"},
+		{"all limited: parked", pool("a b", first), map[string][]error{"a": {limited}, "b": {limited}}, "parked chat: all members cold", "a b"},
+		{"all limited, and nobody says until when", pool("a b", first), map[string][]error{"a": {fails(lm.Overloaded, 0)}, "b": {fails(lm.Overloaded, 0)}}, "overloaded", "a b"},
+		{"one bad key does not end what another could serve", pool("a b", first), map[string][]error{"a": {fails(lm.Overloaded, 0)}, "b": {fails(lm.Unauthorized, 0)}}, "overloaded", "a b"},
+		{"all keys bad", pool("a b", first), map[string][]error{"a": {fails(lm.Unauthorized, 0)}, "b": {fails(lm.Unauthorized, 0)}}, "unauthorized", "a b"},
+		{"each member once", pool("a b c d!", first), map[string][]error{"a": {limited}, "b": {limited}, "c": {limited}}, "d", "a b c d"},
+		{"a model's own name: in place", pool("a b", first), map[string][]error{"a": {boom}}, "a", "a a"},
+		{"a model's own name: parked", pool("a b", first), map[string][]error{"a": {limited}}, "parked a: rate_limited", "a"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(t, c.spec, nil)
+				b.script = c.fail
+				got := b.call(t, func(call *lm.Call) {
+					if strings.HasPrefix(c.name, "a model's own name") {
+						call.Model = "a"
+					}
+				})
+				if got != c.want || b.called() != c.calls {
+					t.Errorf("%s by %s, want %s by %s", got, b.called(), c.want, c.calls)
+				}
+				if len(b.outcomes) != len(b.calls) {
+					t.Errorf("%d outcomes of %d calls", len(b.outcomes), len(b.calls))
+				}
+			})
+		})
+	}
+}
+
+func TestRouter_BoundsOfOneCall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, pool("a b c d e f", first), nil)
+		for _, m := range []string{"a", "b", "c", "d", "e", "f"} {
+			b.fail(m, fails(lm.ProviderFailed, 0), fails(lm.ProviderFailed, 0), fails(lm.Overloaded, 0))
+		}
+		if got := b.call(t); got != "provider" || b.called() != "a a a b b b c c" {
+			t.Errorf("%s by %s, want 8 failed calls at most", got, b.called())
+		}
+		_, err := b.router.Call(t.Context(), newCall(func(c *lm.Call) { c.Model = "nobody" }))
+		if lm.KindOf(err) != lm.UnknownModel {
+			t.Errorf("a model that nobody declares: %v", err)
+		}
+	})
+}
+
+func TestRouter_AnOpenCircuitMovesACallThatIsUnderWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, pool("a b", first), states{"a": {Failures: 4}})
+		b.fail("a", times(9, fails(lm.ProviderFailed, 0))...)
+		if got := b.call(t, thread("t")); got != "b" || b.called() != "a b" {
+			t.Errorf("%s by %s: the fifth failure opens the circuit, and b stands in", got, b.called())
+		}
+	})
+}
+
+func TestRouter_NoHealthyMember_CallsNobodyAndParksUntilTheEarliest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		now := time.Now()
+		b := newBench(t, pool("a b c", first), states{
+			"a": {CooldownUntil: now.Add(time.Hour)}, "b": {Circuit: fleet.CircuitOpen, OpenUntil: now.Add(20 * time.Second)}, "c": {Disabled: true},
+		})
+		_, err := b.router.Call(t.Context(), newCall(thread("t")))
+		var p *lm.Parked
+		if !errors.As(err, &p) || p.Reason != "chat: no healthy member" {
+			t.Fatalf("%v, want a park", err)
+		}
+		if wait := p.Until.Sub(now); wait < 20*time.Second || wait > 25*time.Second {
+			t.Errorf("parked for %s, want until the earliest deadline in 20 s and a little more", wait)
+		}
+		if b.called() != "" || len(b.changes) > 0 {
+			t.Errorf("called %q, session %v, want nothing", b.called(), b.changes)
+		}
+	})
+}
+
+func TestRouter_PoolExhaustedIsInTheChain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, pool("a b", first), nil)
+		b.fail("a", fails(lm.Overloaded, 0))
+		b.fail("b", fails(lm.Overloaded, 0))
+		_, err := b.router.Call(t.Context(), newCall())
+		if !errors.Is(err, ErrPoolExhausted) || !errors.Is(err, errBoom) {
+			t.Errorf("%v, want ErrPoolExhausted and the provider's", err)
+		}
+	})
+}
+
+func TestRouter_Ineligible(t *testing.T) {
+	spec := pool("a b", first)
+	spec.Models[0].Window, spec.Models[1].Window = 100, 200
+	spec.Models[1].Capabilities = fleet.Capabilities{fleet.CanVision: false}
+	b := newBench(t, spec, nil)
+	text := func(n int) func(*lm.Call) {
+		return func(c *lm.Call) {
+			c.Body = []byte(`{"messages":[{"role":"user","content":"` + strings.Repeat("x", 4*n) + `"}]}`)
+		}
+	}
+	if got := b.call(t, text(150)); got != "b" {
+		t.Errorf("150 tokens went to %s, whose window is 100", got)
+	}
+	_, err := b.router.Call(t.Context(), newCall(text(300)))
+	if lm.KindOf(err) != lm.ContextOverflow || !strings.Contains(err.Error(), "300 tokens") || !strings.Contains(err.Error(), "b, takes 200") {
+		t.Errorf("%v, want needed, model and available", err)
+	}
+	image := func(c *lm.Call) {
+		c.Body = []byte(`{"messages":[{"role":"user","content":[{"type":"text","text":"what is it?"},{"type":"image_url","image_url":{"url":"data:,` + strings.Repeat("x", 4000) + `"}}]}]}`)
+	}
+	if got := b.call(t, image); got != "a" {
+		t.Errorf("an image went to %s, which is blind", got)
+	}
+	_, err = b.router.Call(t.Context(), newCall(image, func(c *lm.Call) { c.Model = "b" }))
+	if lm.KindOf(err) != lm.InvalidRequest || !strings.Contains(err.Error(), "vision") {
+		t.Errorf("%v, want an error that names what is missing", err)
+	}
+}
+
+func TestRouter_ACancelledCallIsNoFailure(t *testing.T) {
+	b := newBench(t, pool("a b", first), nil)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	why := errors.New("the lease is gone")
+	b.hold = func(context.Context, string) { cancel(why) }
+	_, err := b.router.Call(ctx, newCall(thread("t")))
+	if !errors.Is(err, why) {
+		t.Errorf("%v, want the cause", err)
+	}
+	if len(b.outcomes) != 1 || !b.outcomes[0].Neutral || b.outcomes[0].Waste != fleet.WasteCancel || len(b.changes) != 0 {
+		t.Errorf("outcomes %+v, session %v", b.outcomes, b.changes)
+	}
+}
+
+func TestRouter_ACancelEndsAWaitInPlace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, pool("a", first), nil)
+		b.fail("a", fails(lm.ProviderFailed, 0))
+		ctx, cancel := context.WithTimeoutCause(t.Context(), time.Millisecond, lm.ErrHandOver)
+		defer cancel()
+		if _, err := b.router.Call(ctx, newCall()); !errors.Is(err, lm.ErrHandOver) {
+			t.Errorf("%v, want the cause", err)
+		}
+	})
+}
+
+func TestRouter_OutcomesCarryWhatTheFleetCounts(t *testing.T) {
+	spec := pool("a", first)
+	spec.Models[0].Price = fleet.Price{Input: 2, CachedInput: 1, Output: 10}
+	b := newBench(t, spec, states{"a": {CircuitEpoch: 3}})
+	b.call(t, func(c *lm.Call) { c.Tenant = "acme" })
+	want := fleet.Outcome{
+		Model: "a", Backend: "b-a", Op: "0-op", Tenant: "acme", Key: "0-op/turn:1/5/0", Owner: "w1/0-op", CircuitEpoch: 3,
+		Usage: lm.Usage{Calls: 1, Input: 100, Cached: 50, Output: 10}, CostUSD: (50*2 + 50*1 + 10*10) / 1e6,
+	}
+	if diff := cmp.Diff([]fleet.Outcome{want}, b.outcomes); diff != "" {
+		t.Error(diff)
+	}
+	if len(b.admits) != 0 {
+		t.Errorf("a model without limits was asked for admission: %+v", b.admits)
+	}
+}
+
+func TestRouter_Admission(t *testing.T) {
+	limited := func(id string) fleet.Spec {
+		spec := pool("a b", first)
+		for i := range spec.Models {
+			if spec.Models[i].ID == id {
+				spec.Models[i].Limits.RPM = 1
+			}
+		}
+		return spec
+	}
+	until := time.Now().Add(20 * time.Second)
+	no := func(models ...string) func(fleet.Admission) (fleet.Admitted, bool) {
+		return func(a fleet.Admission) (fleet.Admitted, bool) {
+			return fleet.Admitted{Until: until, Reason: fleet.ReasonRequestLimit}, strings.Contains(strings.Join(models, " "), a.Model)
+		}
+	}
+	t.Run("a reservation is settled", func(t *testing.T) {
+		b := newBench(t, limited("a"), nil)
+		if got := b.call(t); got != "a" || len(b.admits) != 1 || b.outcomes[0].Reservation != "r-0-op/turn:1/5/0" || b.outcomes[0].CircuitEpoch != 9 {
+			t.Errorf("%s, admissions %+v, outcomes %+v", got, b.admits, b.outcomes)
+		}
+	})
+	t.Run("a refusal goes to another member and leaves the session unbound from it", func(t *testing.T) {
+		b := newBench(t, limited("a"), nil)
+		b.refuse = no("a")
+		if got := b.call(t, thread("t")); got != "b" || b.called() != "b" || strings.Join(b.changes, "; ") != "bind >b true" {
+			t.Errorf("%s by %s, session %v", got, b.called(), b.changes)
+		}
+	})
+	t.Run("refused alone: parked until it says", func(t *testing.T) {
+		b := newBench(t, limited("a"), nil)
+		b.refuse = no("a")
+		_, err := b.router.Call(t.Context(), newCall(func(c *lm.Call) { c.Model = "a" }))
+		var p *lm.Parked
+		if !errors.As(err, &p) || p.Until.Before(until) || p.Until.After(until.Add(5*time.Second)) || p.Reason != "a: request_limit" || b.called() != "" {
+			t.Errorf("%v, called %q", err, b.called())
+		}
+	})
+	t.Run("a half-open member is asked, and its probe marked", func(t *testing.T) {
+		b := newBench(t, pool("a b", first), states{"a": {Circuit: fleet.CircuitOpen, OpenUntil: time.Now().Add(-1)}})
+		if got := b.call(t); got != "a" || len(b.admits) != 1 || !b.outcomes[0].Probe {
+			t.Errorf("%s, admissions %+v, outcomes %+v", got, b.admits, b.outcomes)
+		}
+	})
+	t.Run("a probe of others is an open circuit", func(t *testing.T) {
+		b := newBench(t, pool("a b", first), states{"a": {Circuit: fleet.CircuitOpen, OpenUntil: time.Now().Add(-1)}})
+		b.refuse = no("a")
+		if got := b.call(t); got != "b" || b.called() != "b" {
+			t.Errorf("%s by %s", got, b.called())
+		}
+	})
+	t.Run("without Redis a call goes on and a probe does not", func(t *testing.T) {
+		b := newBench(t, limited("b"), states{"a": {Circuit: fleet.CircuitOpen, OpenUntil: time.Now().Add(-1)}})
+		b.down = errBoom
+		if got := b.call(t); got != "b" || b.called() != "b" {
+			t.Errorf("%s by %s", got, b.called())
+		}
+	})
+	t.Run("what is not called is given back", func(t *testing.T) {
+		b := newBench(t, limited("b"), states{"a": {Disabled: true}})
+		key := SessionOf(b.snap.Pool("chat"), &lm.Call{Thread: "t"})
+		b.sessions[key] = fleet.Session{Home: "a", Active: "a", Exists: true, Gen: 1, IdleSince: time.Now()}
+		b.refuse = func(fleet.Admission) (fleet.Admitted, bool) { // meanwhile the session ends up elsewhere
+			s := b.sessions[key]
+			s.Gen = 2
+			b.sessions[key] = s
+			return fleet.Admitted{}, false
+		}
+		if got := b.call(t, thread("t")); got != "b" {
+			t.Errorf("served by %s", got)
+		}
+		if len(b.outcomes) != 2 || !b.outcomes[0].Neutral || b.outcomes[0].Reservation == "" || b.outcomes[0].Key == b.outcomes[1].Key {
+			t.Errorf("outcomes %+v, want the first reservation given back", b.outcomes)
+		}
+	})
+}
+
+func TestRouter_ARouteSaysWhyOfEveryMember(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, pool("a b c!", first), nil)
+		b.fail("a", fails(lm.RateLimited, time.Hour))
+		a, err := b.router.Call(t.Context(), newCall())
+		if want := []string{"v2 chat: a rate_limited, b failover, c healthy"}; err != nil || !cmp.Equal(a.Route, want) {
+			t.Errorf("%q %v, want %q", a.Route, err, want)
+		}
+		if a, err = b.router.Call(t.Context(), newCall()); err != nil || a.Route != nil {
+			t.Errorf("the usual choice is noted as %q", a.Route)
+		}
+	})
+}
+
+func TestRouter_Frames(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, pool("a b", first), nil)
+		b.frames = map[string]string{"a": "from a", "b": "from b"}
+		b.fail("a", fails(lm.StreamInterrupted, 0), fails(lm.RateLimited, time.Hour))
+		var got []string
+		late := func(lm.Frame) {}
+		call := newCall(func(c *lm.Call) {
+			c.Stream = func(f lm.Frame) { got = append(got, string(f.Type)+" "+f.Data) }
+		})
+		b.router.opts.Providers = map[string]Provider{"b-a": keep{b.models, &late}, "b-b": b.models}
+		if a := said(b.router.Call(t.Context(), call)); a != "b" {
+			t.Fatal(a)
+		}
+		late(lm.Frame{Type: lm.FrameToken, Data: "too late"})
+		want := []string{"token from a", "reset ", "token from a", "reset ", "token from b"}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+// keep remembers where a call was to send its frames.
+type keep struct {
+	Provider
+	late *func(lm.Frame)
+}
+
+func (k keep) Call(ctx context.Context, c lm.Call) (lm.Answer, error) {
+	*k.late = c.Stream
+	return k.Provider.Call(ctx, c)
+}

@@ -1,0 +1,53 @@
+package router
+
+import (
+	"sync"
+
+	lm "github.com/lighterman/lighterman"
+)
+
+// stream hands on the frames of one member at a time. What an earlier member, or
+// an earlier try, sent is called back by a reset before the next one's first
+// frame, and what it sends late is dropped.
+type stream struct {
+	to func(lm.Frame)
+
+	mu    sync.Mutex
+	try   int
+	stale bool // frames were sent that no answer holds
+	sent  bool // by this try
+}
+
+// begin is where the next try sends its frames; nil where nobody wants any.
+func (s *stream) begin() func(lm.Frame) {
+	if s.to == nil {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.try++
+	s.stale, s.sent = s.stale || s.sent, false
+	try := s.try
+	return func(f lm.Frame) { s.send(try, f) }
+}
+
+// end makes all frames late that still come from the try that has ended.
+func (s *stream) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.try++
+}
+
+func (s *stream) send(try int, f lm.Frame) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if try != s.try {
+		return
+	}
+	if s.stale {
+		s.stale = false
+		s.to(lm.Frame{Type: lm.FrameReset})
+	}
+	s.sent = true
+	s.to(f)
+}

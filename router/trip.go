@@ -1,0 +1,267 @@
+package router
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	lm "github.com/lighterman/lighterman"
+	"github.com/lighterman/lighterman/fleet"
+)
+
+// trip is one call on its way through the members of a pool.
+type trip struct {
+	r       *Router
+	call    lm.Call
+	snap    *fleet.Snapshot
+	pool    *fleet.Pool
+	ask     Ask
+	key     fleet.SessionKey // empty: it sticks by its operation alone
+	session fleet.Session
+
+	tried    Tried
+	here     int // the seat that was called last; -1: none, or it was left
+	fails    int // in a row, here
+	failures int // in all
+	tries    int // calls in all
+	kinds    [MaxMembers]lm.Kind
+	last     error     // the last failure
+	passing  error     // the last one that may pass by itself
+	again    time.Time // the earliest time that a quota signal named
+	other    bool      // some failure was no quota signal
+	refused  fleet.Reason
+	detour   bool // a member refused since the last note
+	stream   stream
+	route    []string
+}
+
+// rounds bounds the choices of one call: more than one per member, failure and
+// lost compare-and-set there is never.
+func (t *trip) rounds() int { return 2*len(t.pool.Members) + 2*failuresPerOp + 8 }
+
+func (t *trip) run(ctx context.Context) (lm.Answer, error) {
+	for range t.rounds() {
+		t.refresh()
+		d, err := Pick(t.snap, t.pool, &t.ask, t.session, t.tried, t.r.opts.Now())
+		if err != nil {
+			return lm.Answer{}, t.none(d, err)
+		}
+		admitted, ok := t.admit(ctx, &d)
+		if !ok {
+			continue
+		}
+		if !t.arrive(ctx, &d) {
+			t.giveBack(ctx, &d, admitted)
+			continue
+		}
+		answer, err := t.ring(ctx, &d, admitted)
+		if err == nil {
+			t.served(ctx, &d)
+			answer.Model, answer.Route = d.Model.Spec.ID, t.route
+			return answer, nil
+		}
+		if err := t.failed(ctx, &d, err); err != nil {
+			return lm.Answer{}, err
+		}
+	}
+	return lm.Answer{}, t.failure(errors.New("no end of choices"))
+}
+
+// refresh takes the newest snapshot, unless the pool in it is another one.
+func (t *trip) refresh() {
+	snap := t.r.opts.Snapshot()
+	if snap == t.snap {
+		return
+	}
+	p := target(snap, t.pool.Spec.ID)
+	if p == nil || len(p.Members) != len(t.pool.Members) {
+		return
+	}
+	for i := range p.Spec.Members {
+		if p.Spec.Members[i].Model != t.pool.Spec.Members[i].Model {
+			return
+		}
+	}
+	t.snap, t.pool = snap, p
+}
+
+// arrive makes a decision's member the one that the call is at, and the session's.
+// It reports false where the session has gone elsewhere.
+func (t *trip) arrive(ctx context.Context, d *Decision) bool {
+	if t.here >= 0 && t.here != d.Seat { // its circuit has opened, or somebody disabled it
+		t.leave()
+	}
+	if d.Reason == ByFailback || d.Switch {
+		if !t.move(ctx, d) {
+			return false
+		}
+	}
+	if d.Switch || d.Reason == ByFailback || d.Reason == ByFailover || t.detour {
+		t.note(d)
+	}
+	if t.session.Active == "" {
+		t.session.Home, t.session.Active = d.Home, d.Model.Spec.ID
+	}
+	if t.here != d.Seat {
+		t.here, t.fails = d.Seat, 0
+	}
+	return true
+}
+
+// leave marks the member that was called as one that this call is done with.
+func (t *trip) leave() {
+	t.tried.Failed = t.tried.Failed.With(t.here)
+	t.here = -1
+}
+
+// failed decides what follows a failed call; nil: choose again.
+func (t *trip) failed(ctx context.Context, d *Decision, err error) error {
+	if ctx.Err() != nil {
+		return err
+	}
+	t.failures++
+	t.fails++
+	kind, after := lm.KindOf(err), lm.AsError(err).RetryAfter
+	t.kinds[d.Seat] = kind
+	if t.last = err; !kind.Permanent() {
+		t.passing = err
+	}
+	switch {
+	case !table[kind].quota:
+		t.other = true
+	case after > 0:
+		t.again = earlier(t.again, t.r.opts.Now().Add(after))
+	}
+	if t.failures >= failuresPerOp {
+		return fmt.Errorf("after %d failed calls: %w", t.failures, err)
+	}
+	reaction := Decide(kind, after, t.pool.Spec.Switch, t.fails, t.r.opts.Lease)
+	switch reaction.Do {
+	case Retry:
+		return pause(ctx, backoff(reaction.Wait, after))
+	case Switch:
+		t.leave()
+		return nil
+	case Park:
+		return t.park(t.again, string(kind))
+	case Fail:
+	}
+	return err
+}
+
+// none says what becomes of a call for which there is no member.
+func (t *trip) none(d Decision, err error) error {
+	until := earlier(d.Until, t.again)
+	switch {
+	case errors.Is(err, ErrIneligible):
+		return t.ineligible()
+	case errors.Is(err, ErrPoolExhausted) && t.again.IsZero() && (t.other || until.IsZero()), errors.Is(err, ErrSwitchBudget) && t.last != nil:
+		return t.failure(err)
+	}
+	return t.park(until, t.whyCold(err))
+}
+
+func (t *trip) whyCold(err error) string {
+	switch {
+	case len(t.pool.Members) == 1 && t.refused != "":
+		return string(t.refused)
+	case len(t.pool.Members) == 1:
+		reason, _ := ModelHealth(&t.snap.Models[t.pool.Members[0]], t.r.opts.Now())
+		return string(reason)
+	case errors.Is(err, ErrSwitchBudget):
+		return "switches used up"
+	case errors.Is(err, ErrStays):
+		return "the session's member is cold"
+	case errors.Is(err, ErrPoolExhausted):
+		return "all members cold"
+	default:
+		return "no healthy member"
+	}
+}
+
+// failure is the provider's error, with why no other member was called. Of several
+// it is the last that may pass by itself, so that one member's bad key does not end
+// an operation that another one could serve later.
+func (t *trip) failure(why error) error {
+	err := t.last
+	if t.passing != nil {
+		err = t.passing
+	}
+	if err == nil {
+		return lm.Errorf(lm.ProviderFailed, "%s: %w", t.pool.Spec.ID, why)
+	}
+	if len(t.pool.Members) == 1 {
+		return err
+	}
+	e := lm.AsError(err)
+	return &lm.Error{Kind: e.Kind, RetryAfter: e.RetryAfter, Err: fmt.Errorf("pool %s: %w: %w", t.pool.Spec.ID, why, err)}
+}
+
+// ineligible says what a call asks for that no member has.
+func (t *trip) ineligible() error {
+	n := &t.ask.Needs
+	widest, wide := 0, ""
+	for _, i := range t.pool.Members {
+		m := &t.snap.Models[i].Spec
+		if n.eligible(m) == NoRoom && m.Window > widest {
+			widest, wide = m.Window, m.ID
+		}
+	}
+	if wide != "" {
+		return lm.Errorf(lm.ContextOverflow, "%s: at least %d tokens of input, and the widest that could serve it, %s, takes %d", t.pool.Spec.ID, n.Tokens, wide, widest)
+	}
+	return lm.Errorf(lm.InvalidRequest, "%s: no member can do what the call needs (%s)", t.pool.Spec.ID, n)
+}
+
+// park sets the operation aside until a time and a little more.
+func (t *trip) park(until time.Time, reason string) error {
+	now := t.r.opts.Now()
+	at := parkUntil(until, now)
+	t.r.opts.Metrics.Parked.WithLabelValues(t.pool.Spec.ID).Inc()
+	t.r.opts.Log.Info().Str("trace_id", string(t.call.ID)).Str("pool", t.pool.Spec.ID).Str("reason", reason).
+		Dur("wait", at.Sub(now)).Uint64("snapshot", t.snap.Version).Str("members", t.verdicts(-1, "")).Msg("parked")
+	return lm.Park(time.Now().Add(at.Sub(now)), t.pool.Spec.ID+": "+reason) // of this process's clock, for the consumer's
+}
+
+// note keeps why this member and no other, for the answer's record, and logs it.
+func (t *trip) note(d *Decision) {
+	text := "v" + strconv.FormatUint(d.Version, 10) + " " + t.pool.Spec.ID + ": " + t.verdicts(d.Seat, d.Reason)
+	t.route, t.detour = append(t.route, text), false
+	t.r.opts.Metrics.Switches.WithLabelValues(t.pool.Spec.ID, string(d.Reason)).Inc()
+	t.r.opts.Log.Info().Str("trace_id", string(t.call.ID)).Str("pool", t.pool.Spec.ID).Str("member", d.Model.Spec.ID).
+		Str("reason", string(d.Reason)).Uint64("snapshot", d.Version).Str("members", text).Msg("failover")
+}
+
+// verdicts is a word of every member.
+func (t *trip) verdicts(seat int, why Reason) string {
+	e := Explain(t.snap, t.pool, &t.ask, t.session, t.tried, t.r.opts.Now())
+	words := make([]string, len(e.Members))
+	for i, v := range e.Members {
+		reason := string(v.Reason)
+		switch {
+		case i == seat:
+			reason = string(why)
+		case t.kinds[i] != "":
+			reason = string(t.kinds[i])
+		case v.Reason == BySession || v.Reason == ByHome || v.Reason == ByFailover || v.Reason == ByFailback:
+			reason = string(Healthy)
+		}
+		words[i] = v.Member + " " + reason
+	}
+	return strings.Join(words, ", ")
+}
+
+// pause waits in place, or ends with ctx.
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return &lm.Error{Kind: lm.CallCancelled, Err: context.Cause(ctx)}
+	}
+}
