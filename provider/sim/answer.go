@@ -12,7 +12,7 @@ import (
 // an embedding list. The completion's ID is made of the call's key, so a repeat
 // has the same one. A token counts as four bytes of input or one word of output.
 func encode(model string, c *lighterman.Call, r *request, reply *Reply) lighterman.Answer {
-	usage := lighterman.Usage{Calls: 1, Input: int64(r.size+3) / 4}
+	usage := lighterman.Usage{Calls: 1, Input: int64(r.size+3) / 4, Cached: int64(r.cached) / 4}
 	seed := hash(c.Key)
 	if c.Key == "" {
 		seed = hash(c.Body)
@@ -104,6 +104,11 @@ func appendUsage(b []byte, u lighterman.Usage) []byte {
 	b = strconv.AppendInt(b, u.Output, 10)
 	b = append(b, `,"total_tokens":`...)
 	b = strconv.AppendInt(b, u.Input+u.Output, 10)
+	if u.Cached > 0 {
+		b = append(b, `,"prompt_tokens_details":{"cached_tokens":`...)
+		b = strconv.AppendInt(b, u.Cached, 10)
+		b = append(b, '}')
+	}
 	return append(b, '}')
 }
 

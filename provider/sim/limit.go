@@ -14,6 +14,22 @@ type window struct {
 	oldest int
 }
 
+// limits are the windows of sim-limited and of each member of it.
+type limits struct {
+	n      int
+	length time.Duration
+	byName sync.Map
+}
+
+func (l *limits) of(model string) *window {
+	w, ok := l.byName.Load(model)
+	if !ok {
+		w, _ = l.byName.LoadOrStore(model, newWindow(l.n, l.length))
+	}
+	window, _ := w.(*window)
+	return window
+}
+
 func newWindow(n int, length time.Duration) *window {
 	if n <= 0 {
 		n = 5

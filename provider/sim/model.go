@@ -36,17 +36,18 @@ func (s *Sim) Models() []string {
 // what the model is made to say. Chat and prompt models refuse embed calls and
 // sim-embed refuses all others; a model that only a script names takes any.
 func (s *Sim) reply(name string, c *lighterman.Call, r *request) (Reply, error) {
-	known := builtin(name) || s.scripts.knows(name)
+	is := base(name)
+	known := builtin(is) || s.scripts.knows(name)
 	switch {
 	case !known:
 		return Reply{}, lighterman.Errorf(lighterman.ModelNotFound, "HTTP 404: no model %q", clip(name, maxEcho))
-	case builtin(name) && (name == Embed) != (r.kind == embed):
+	case builtin(is) && (is == Embed) != (r.kind == embed):
 		return Reply{}, lighterman.Errorf(lighterman.InvalidRequest, "HTTP 400: model %s takes no %s calls", name, r.kind)
 	}
 	if reply, ok := s.scripts.next(name); ok {
 		return reply, nil
 	}
-	switch name {
+	switch is {
 	case Slow:
 		return Reply{Text: longText(r.question()), Over: s.slowFor}, nil
 	case Tools:
@@ -56,7 +57,7 @@ func (s *Sim) reply(name string, c *lighterman.Call, r *request) (Reply, error) 
 			return Reply{Err: lighterman.Errorf(lighterman.ProviderFailed, "HTTP 500: the server had an error (simulated)")}, nil
 		}
 	case Limited:
-		if wait := s.limit.take(time.Now()); wait > 0 {
+		if wait := s.limits.of(name).take(time.Now()); wait > 0 {
 			return Reply{Err: &lighterman.Error{Kind: lighterman.RateLimited, RetryAfter: wait, Err: errLimited}}, nil
 		}
 	}

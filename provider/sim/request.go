@@ -24,6 +24,8 @@ type request struct {
 	size  int   // of the body, bytes
 	text  value // last user message's content, or the prompt
 
+	list     value // of messages
+	cached   int   // bytes of it that the model's cache held
 	messages int
 	rounds   int     // assistant messages with tool calls since the last user message
 	results  []value // contents of the tool messages since then
@@ -102,6 +104,7 @@ func (r *request) converse(messages value) error {
 	if !messages.is('[') {
 		return invalid("messages is missing or no list")
 	}
+	r.list = messages
 	for message := range messages.elements() {
 		var role, content, calls value
 		for name, v := range message.members() {

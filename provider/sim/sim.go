@@ -7,6 +7,7 @@
 //	sim-flaky    fails 3 of 10 calls as a provider does with HTTP 500
 //	sim-limited  refuses more than 5 calls a second (Options.Limit, Options.Window)
 //	sim-embed    embeds texts as vectors of 8 numbers
+//	BASE@ID      as BASE, with its own script, faults, limit and prompt cache
 //
 // Every answer is a function of the call alone, so that another process that
 // repeats the call gets the same text, tool calls and failures. What is not: the
@@ -37,6 +38,9 @@ type Options struct {
 	// script has ended. See Sim.Push.
 	Script map[string][]Reply
 
+	// Faults make calls fail; see Fault.
+	Faults []Fault
+
 	// CallLog is the path of a file to which every call is appended, see Log;
 	// empty: none, which costs nothing. Worker names this process there.
 	CallLog string
@@ -47,8 +51,10 @@ type Options struct {
 type Sim struct {
 	slowFor time.Duration
 	latency func(string) time.Duration
-	limit   *window
+	limits  limits
 	scripts scripts
+	faults  []*fault
+	cache   promptCache
 	log     *Log
 	logErr  error // of opening the log; every call returns it
 	logging bool
@@ -62,7 +68,10 @@ func New(o Options) *Sim {
 	if s.slowFor <= 0 {
 		s.slowFor = 10 * time.Second
 	}
-	s.limit = newWindow(o.Limit, o.Window)
+	s.limits = limits{n: o.Limit, length: o.Window}
+	for _, f := range o.Faults {
+		s.faults = append(s.faults, &fault{Fault: f})
+	}
 	for model, replies := range o.Script {
 		s.Push(model, replies...)
 	}
@@ -126,8 +135,14 @@ func (s *Sim) call(ctx context.Context, c *lighterman.Call) (lighterman.Answer, 
 	if err != nil {
 		return lighterman.Answer{}, err
 	}
+	if broken := s.broken(name, c); broken != nil {
+		reply = Reply{Err: broken, Delay: reply.Delay}
+	}
 	if err := s.play(ctx, name, c, &reply); err != nil {
 		return lighterman.Answer{}, err
+	}
+	if isMember(name) {
+		r.cached = s.cache.serve(name, r.list, time.Now())
 	}
 	return encode(name, c, &r, &reply), nil
 }
