@@ -1,0 +1,38 @@
+package fleet
+
+import (
+	"time"
+
+	lm "github.com/lighterman/lighterman"
+)
+
+// Outcome is how one call of a model ended.
+type Outcome struct {
+	Model, Backend string
+	Kind           lm.Kind       // empty: it succeeded
+	RetryAfter     time.Duration // as the provider said; 0: it did not
+	Usage          lm.Usage
+	CostUSD        float64
+	Op             lm.TraceID
+	Tenant         string
+	// Key is the call's replay key, operation/step/attempt/try: one that was
+	// recorded before is not counted again. Empty: never compared.
+	Key string
+	// CircuitEpoch is that of the snapshot or admission under which the call
+	// began; a result of an older circuit moves no breaker. It counts all the same.
+	CircuitEpoch int64
+	Probe        bool   // it was the half-open circuit's probe, admitted with Owner
+	Owner        string // of the probe
+	// Neutral is an ending that says nothing of the model: a cancelled or dropped
+	// call, whatever its Kind. It gives a probe back.
+	Neutral     bool
+	Waste       string // what its cost was wasted by: "", WasteRetry, WasteCrash or WasteCancel
+	Reservation string // of the admission that this settles; empty: none
+}
+
+// The causes of waste.
+const (
+	WasteRetry  = "retry"
+	WasteCrash  = "crash"
+	WasteCancel = "cancel"
+)
