@@ -173,7 +173,9 @@ if rpm + tpm + concurrent + budget + quota > 0 then
   redis.call('ZADD', holds, until_ms, member)
   redis.call('PEXPIRE', holds, 86400000)
   for _, expired in ipairs(gone) do
-    redis.call('ZREM', holds, expired)
+    if expired ~= member then -- the same call, admitted anew
+      redis.call('ZREM', holds, expired)
+    end
   end
   redis.call('HSET', model, 'w' .. slot % 13, string.format('%.0f %.0f %.0f', slot, here + 1, here_sum + tokens),
     'held_cost', held_cost + cost)
