@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"os"
 	"strconv"
 	"strings"
 	"testing"
@@ -25,7 +26,10 @@ func TestScripts_DoWhatTheGoRulesSay(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	onEach(t, func(t *testing.T, rdb redis.UniversalClient, s *lua.Store) {
-		rounds := 60
+		rounds := 15
+		if os.Getenv("LIGHTERMAN_E2E") == "full" {
+			rounds = 60
+		}
 		if testing.Short() {
 			rounds = 5
 		}
