@@ -15,8 +15,9 @@ type Snapshot struct {
 
 // Model is one model as it stands.
 type Model struct {
-	Spec  ModelSpec
-	State ModelState
+	Spec        ModelSpec
+	State       ModelState
+	Maintenance []Span // of its windows, ahead of At, in order
 }
 
 // Pool is a pool with its members resolved.
@@ -31,7 +32,7 @@ func NewSnapshot(version uint64, at time.Time, spec Spec, states map[string]Mode
 	s := &Snapshot{Version: version, At: at, models: make(map[string]int, len(spec.Models)), pools: make(map[string]int, len(spec.Pools))}
 	for i, m := range spec.Models {
 		s.models[m.ID] = i
-		s.Models = append(s.Models, Model{Spec: m, State: states[m.ID]})
+		s.Models = append(s.Models, Model{Spec: m, State: states[m.ID], Maintenance: maintenance(m.Maintenance, at)})
 	}
 	for i, p := range spec.Pools {
 		s.pools[p.ID] = i
