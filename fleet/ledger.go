@@ -15,21 +15,21 @@ import (
 // the scripts are compared with. Not for concurrent use.
 type ledger struct {
 	breaker
-	disabled        bool
-	cooldown        int64 // deadlines, ms
-	quarantine      int64
-	kind            string
-	window          [buckets + 1]minute
-	holds           map[string]hold
-	seen            map[string]call // by replay key
-	heldCost        int64
-	budget, quota   used
-	requests, error int64
-	usage           lm.Usage
-	cost            int64
-	waste           map[string]int64
-	lastRequest     int64
-	lastFailure     int64
+	disabled         bool
+	cooldown         int64 // deadlines, ms
+	quarantine       int64
+	kind             string
+	window           [buckets + 1]minute
+	holds            map[string]hold
+	seen             map[string]call // by replay key
+	heldCost         int64
+	budget, quota    used
+	requests, errors int64
+	usage            lm.Usage
+	cost             int64
+	waste            map[string]int64
+	lastRequest      int64
+	lastFailure      int64
 }
 
 // account is a backend's part.
@@ -54,7 +54,7 @@ type call struct {
 	token       string
 	reservation string
 	probe       bool
-	until       int64
+	until, at   int64 // ms: of the admission, of the last change
 }
 
 func newLedger() *ledger {
@@ -87,7 +87,7 @@ func (l *ledger) admit(now int64, on *account, a lua.Admission) lua.Admitted {
 		l.heldCost += a.CostNano
 		l.quota = l.quota.add(now, Period(a.QuotaPeriod), 1)
 	}
-	l.seen[a.Key] = call{done: known.done, token: token, reservation: name, probe: probe, until: until}
+	l.seen[a.Key] = call{done: known.done, at: now, token: token, reservation: name, probe: probe, until: until}
 	return lua.Admitted{OK: true, Reservation: name, Probe: probe, Until: atMS(until), Epoch: l.epoch}
 }
 
@@ -208,7 +208,7 @@ func (l *ledger) outcome(now int64, on *account, o lua.CallOutcome) bool {
 		}
 		return false
 	}
-	l.seen[o.Key] = call{done: true}
+	l.seen[o.Key] = call{done: true, at: now}
 	l.lastRequest = now
 	l.settle(o.Reservation, o.Usage.Input+o.Usage.Output)
 	l.breaker = l.record(now, o.Class, o.Epoch, o.Token, int64(math.Round(1000*o.Jitter)), o.Breaker)
@@ -228,7 +228,7 @@ func (l *ledger) outcome(now int64, on *account, o lua.CallOutcome) bool {
 	}
 
 	if o.Error {
-		l.error++
+		l.errors++
 		l.lastFailure = now
 	}
 	l.requests++
@@ -267,3 +267,6 @@ func (l *ledger) reset(on *account) {
 	l.cooldown, l.quarantine, l.kind = 0, 0, ""
 	on.cooldown, on.quarantine, on.kind, on.credential = 0, 0, "", ""
 }
+
+// seenFor is how long a replay key is remembered after its call.
+const seenFor = 15 * time.Minute

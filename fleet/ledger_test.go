@@ -214,7 +214,7 @@ func (w *walk) compare() {
 	}
 	for field, want := range map[string]int64{
 		"failures": int64(w.l.failures), "opened": int64(w.l.opened), "epoch": w.l.epoch, "open_until": w.l.openUntil, "probe_until": w.l.probeUntil,
-		"cooldown_until": w.l.cooldown, "quarantine_until": w.l.quarantine, "held_cost": w.l.heldCost, "requests": w.l.requests, "errors": w.l.error,
+		"cooldown_until": w.l.cooldown, "quarantine_until": w.l.quarantine, "held_cost": w.l.heldCost, "requests": w.l.requests, "errors": w.l.errors,
 		"input": w.l.usage.Input, "output": w.l.usage.Output, "cost": w.l.cost, "waste_retry": w.l.waste[WasteRetry], "waste_crash": w.l.waste[WasteCrash],
 		"last_request": w.l.lastRequest, "last_failure": w.l.lastFailure, "budget_used": w.l.budget.sum, "budget_start": w.l.budget.start,
 		"quota_used": w.l.quota.sum, "quota_start": w.l.quota.start,
