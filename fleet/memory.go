@@ -130,8 +130,8 @@ func (y *memory) ChangeSession(_ context.Context, key string, ch lua.SessionChan
 	next := changed(old, ch, now)
 	switch {
 	case !next.Changed:
-	case next.Home == "":
-		delete(y.sessions, key)
+	case next.Home == "": // its generation stays for a minute
+		y.sessions[key] = &ownSession{Session: lua.Session{Gen: next.Gen}, ends: now.Add(time.Minute)}
 	default:
 		kept := next
 		kept.Changed = false
@@ -146,7 +146,7 @@ func changed(s lua.Session, ch lua.SessionChange, now time.Time) lua.Session {
 	gen := max(s.Gen+1, now.UnixMilli())
 	if s.Home == "" {
 		if ch.What != "bind" {
-			return lua.Session{Now: now}
+			return lua.Session{Gen: s.Gen, Now: now}
 		}
 		return lua.Session{Home: ch.Home, Active: ch.To, IdleSince: now, Gen: gen, Changed: true, Now: now}
 	}
@@ -157,7 +157,7 @@ func changed(s lua.Session, ch lua.SessionChange, now time.Time) lua.Session {
 	case "served":
 		s.Switches, s.IdleSince = 0, now
 	case "drop":
-		return lua.Session{Changed: true, Now: now}
+		return lua.Session{Gen: s.Gen, Changed: true, Now: now}
 	case "move":
 		if ch.To == s.Active || ch.Most >= 0 && s.Switches+1 > ch.Most {
 			return s

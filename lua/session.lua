@@ -35,7 +35,7 @@ local now = clock()
 local s = redis.call('HMGET', session, 'home', 'active', 'switches', 'idle_since', 'gen', 'nonce')
 local switches = tonumber(s[3]) or 0
 local function answer(changed, home, active, switches, idle_since, gen)
-  return { changed, now, home or '', active or '', switches, idle_since or 0, gen or 0 }
+  return { changed, now, home or '', active or '', switches or 0, idle_since or 0, gen or 0 }
 end
 
 if s[6] == nonce then
@@ -44,7 +44,7 @@ end
 local next_gen = math.max((tonumber(s[5]) or 0) + 1, now)
 if not s[1] then
   if what ~= 'bind' then
-    return answer(0)
+    return answer(0, nil, nil, 0, 0, s[5])
   end
   redis.call('HSET', session, 'home', home, 'active', to, 'switches', 0, 'idle_since', now, 'gen', next_gen, 'nonce', nonce)
   redis.call('PEXPIRE', session, life)
@@ -59,8 +59,11 @@ if what == 'served' then
   redis.call('PEXPIRE', session, life)
   return answer(1, s[1], s[2], 0, now, s[5])
 elseif what == 'drop' then
-  redis.call('DEL', session)
-  return answer(1)
+  -- The generation outlives it for a minute, for changes that are still under way.
+  redis.call('HDEL', session, 'home', 'active', 'switches', 'idle_since')
+  redis.call('HSET', session, 'nonce', nonce)
+  redis.call('PEXPIRE', session, 60000)
+  return answer(1, nil, nil, 0, 0, s[5])
 end
 if what == 'move' then
   if to == s[2] or most >= 0 and switches + 1 > most then
