@@ -72,6 +72,7 @@ type Manager struct {
 	snapshot atomic.Pointer[Snapshot]
 	base     atomic.Pointer[reading]
 	used     atomic.Bool   // somebody asked for the snapshot since the last poll
+	idle     atomic.Bool   // Run has slowed down; the next question wakes it
 	wake     chan struct{} // somebody asked after a pause
 	reads    sync.Mutex    // one read at a time
 

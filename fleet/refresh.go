@@ -25,9 +25,11 @@ const (
 func (m *Manager) Snapshot() *Snapshot {
 	if !m.used.Load() {
 		m.used.Store(true)
-		select {
-		case m.wake <- struct{}{}:
-		default:
+		if m.idle.Swap(false) {
+			select {
+			case m.wake <- struct{}{}:
+			default:
+			}
 		}
 	}
 	return m.snapshot.Load()
@@ -77,7 +79,7 @@ func (m *Manager) Run(ctx context.Context) error {
 		next := m.opts.Poll
 		if quiet > idleAfter {
 			next = idlePoll
-			m.used.Store(false)
+			m.idle.Store(true)
 		}
 		timer.Reset(next)
 	}
