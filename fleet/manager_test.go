@@ -122,7 +122,7 @@ func TestPeriodic_ASuccessEndsAStreak(t *testing.T) {
 			t.Fatal(err)
 		}
 		until(t, "two sees the failures", func() bool {
-			_ = two.poll(ctx)
+			_ = two.poll(ctx, false)
 			return two.Snapshot().Model("a").State.Failures > 0
 		})
 		record(t, two, Outcome{Model: "a"})

@@ -43,7 +43,7 @@ func (m *Manager) Fresh(ctx context.Context) error {
 	if m.opts.clock().Sub(m.base.Load().checked) < time.Second {
 		return nil
 	}
-	return m.poll(ctx)
+	return m.poll(ctx, false)
 }
 
 // Load reads the state. What nobody has used yet is there with nothing in it.
@@ -68,7 +68,7 @@ func (m *Manager) Run(ctx context.Context) error {
 		} else {
 			quiet++
 		}
-		err := m.poll(ctx)
+		err := m.poll(ctx, quiet > idleAfter)
 		if err == nil {
 			err = m.Sync(ctx)
 		}
@@ -95,9 +95,10 @@ func (m *Manager) end() error {
 	return m.Save(ctx)
 }
 
-// poll compares versions, and reads where they differ or the snapshot is old.
-func (m *Manager) poll(ctx context.Context) error {
-	if m.opts.clock().Sub(m.base.Load().local) > oldest {
+// poll compares versions, and reads where they differ or, in use, the snapshot is
+// old.
+func (m *Manager) poll(ctx context.Context, idle bool) error {
+	if !idle && m.opts.clock().Sub(m.base.Load().local) > oldest {
 		return m.read(ctx, 0)
 	}
 	ctx, cancel := context.WithTimeout(ctx, readPatience)
