@@ -18,17 +18,19 @@ package config
 // ones; one that was put together by hand is completed by Fill. It is not
 // changed after that and may be read by any number of goroutines.
 type Config struct {
-	Redis    Redis    `yaml:"redis" desc:"Where the queue lives."`
-	Queues   []Queue  `yaml:"queues" desc:"The queues that a worker serves. A list in the file replaces the default interactive:6, default:3, batch:1."`
-	Worker   Worker   `yaml:"worker" desc:"How a worker claims, holds and gives up operations."`
-	Pipeline Pipeline `yaml:"pipeline" desc:"How an operation is driven through its stages."`
-	Deliver  Deliver  `yaml:"deliver" desc:"What happens to results."`
-	Limits   Limits   `yaml:"limits" desc:"What the door refuses."`
-	HTTP     HTTP     `yaml:"http" desc:"Health, metrics and the page."`
-	Log      Log      `yaml:"log" desc:"What is logged to stderr, and how."`
-	Defaults Defaults `yaml:"defaults" desc:"The models of requests that name none."`
-	Models   []Model  `yaml:"models" desc:"The models that requests can name, beside the built-in simulated ones."`
-	Sim      Sim      `yaml:"sim" desc:"The simulated models."`
+	Redis    Redis     `yaml:"redis" desc:"Where the queue lives."`
+	Queues   []Queue   `yaml:"queues" desc:"The queues that a worker serves. A list in the file replaces the default interactive:6, default:3, batch:1."`
+	Worker   Worker    `yaml:"worker" desc:"How a worker claims, holds and gives up operations."`
+	Pipeline Pipeline  `yaml:"pipeline" desc:"How an operation is driven through its stages."`
+	Deliver  Deliver   `yaml:"deliver" desc:"What happens to results."`
+	Limits   Limits    `yaml:"limits" desc:"What the door refuses."`
+	HTTP     HTTP      `yaml:"http" desc:"Health, metrics and the page."`
+	Log      Log       `yaml:"log" desc:"What is logged to stderr, and how."`
+	Defaults Defaults  `yaml:"defaults" desc:"The models of requests that name none."`
+	Backends []Backend `yaml:"backends" desc:"The endpoints that serve models. The backend sim, which plays models inside the worker, is always there."`
+	Models   []Model   `yaml:"models" desc:"The models that requests can name, beside the built-in simulated ones."`
+	Pools    []Pool    `yaml:"pools" desc:"Models that stand in for each other, named where a model would be."`
+	Sim      Sim       `yaml:"sim" desc:"The simulated models."`
 
 	origins origins // where each value was set; nil when nobody loaded it
 }
@@ -93,16 +95,19 @@ type Defaults struct {
 	Embed  string `yaml:"embed" default:"sim-embed" desc:"Model of embed requests."`
 }
 
-// Model declares a model under a name of the fleet's own. In this version it
-// is an alias of a simulated one.
-type Model struct {
-	ID      string `yaml:"id" required:"true" desc:"What requests call it."`
-	Backend string `yaml:"backend" required:"true" enum:"sim" desc:"Who serves it. Only sim, the simulated backend, is available in this version."`
-	Name    string `yaml:"name" required:"true" desc:"What its backend calls it, as sim-slow."`
-}
-
 // Sim sets the simulated models.
 type Sim struct {
 	Latency Duration `yaml:"latency" default:"0s" max:"1h" desc:"How long every simulated call takes before it answers, for trying things out under load."`
 	CallLog string   `yaml:"call_log" desc:"File to which every call of a simulated model is appended as a line of JSON. Empty: none."`
+	Faults  []Fault  `yaml:"faults" desc:"How declared models of the backend sim fail, for trying routing out. Counted in each process."`
+}
+
+// Fault makes calls of a simulated model fail.
+type Fault struct {
+	Model      string   `yaml:"model" required:"true" desc:"A declared model of a simulated backend."`
+	Kind       string   `yaml:"kind" required:"true" enum:"rate_limited,overloaded,quota_exhausted,provider,timeout,stream_interrupted,unauthorized,model_not_found,context_overflow,invalid_request,content_filtered" desc:"How a call fails."`
+	After      int      `yaml:"after" default:"0" min:"0" max:"1000000000" desc:"How many calls it answers first."`
+	Count      int      `yaml:"count" default:"0" min:"0" max:"1000000000" desc:"How many calls the fault lasts for. 0: for good."`
+	Rate       float64  `yaml:"rate" default:"1" min:"0" max:"1" desc:"Which share of them fails, by a hash of the call."`
+	RetryAfter Duration `yaml:"retry_after" default:"0s" min:"0s" max:"24h" desc:"What the failure names as the earliest time of the next try. 0s: none."`
 }

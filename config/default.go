@@ -20,9 +20,7 @@ func (c *Config) Fill() {
 	if len(c.Queues) == 0 {
 		c.Queues = defaultQueues()
 	}
-	for i := range c.Queues {
-		fillItem(reflect.ValueOf(&c.Queues[i]).Elem())
-	}
+	fillLists(root)
 	c.deriveHeartbeat()
 }
 
@@ -39,8 +37,36 @@ func (c *Config) deriveHeartbeat() {
 	}
 }
 
+// fillLists fills the items of all lists in a struct.
+func fillLists(v reflect.Value) {
+	for i := range v.NumField() {
+		if !v.Type().Field(i).IsExported() {
+			continue
+		}
+		switch f := v.Field(i); f.Kind() {
+		case reflect.Struct:
+			fillLists(f)
+		case reflect.Slice:
+			for j := range f.Len() {
+				fillItem(f.Index(j))
+			}
+		default:
+		}
+	}
+}
+
+// fillItem fills a list's item, the sections and lists in it included.
 func fillItem(item reflect.Value) {
 	for i := range item.NumField() {
-		specOf(item.Type().Field(i)).fill(item.Field(i))
+		switch f := item.Field(i); f.Kind() {
+		case reflect.Struct:
+			fillItem(f)
+		case reflect.Slice:
+			for j := range f.Len() {
+				fillItem(f.Index(j))
+			}
+		default:
+			specOf(item.Type().Field(i)).fill(f)
+		}
 	}
 }

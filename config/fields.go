@@ -4,6 +4,7 @@ import (
 	"encoding"
 	"errors"
 	"fmt"
+	"math"
 	"reflect"
 	"slices"
 	"strconv"
@@ -121,6 +122,12 @@ func (s spec) check(v reflect.Value) error {
 	if s.enum != nil && !slices.Contains(s.enum, v.String()) {
 		return s.notInEnum(v.String())
 	}
+	if v.Kind() == reflect.Pointer { // one that may be left out
+		if v.IsNil() {
+			return nil
+		}
+		return s.check(v.Elem())
+	}
 	if s.min == "" {
 		return nil
 	}
@@ -128,7 +135,7 @@ func (s spec) check(v reflect.Value) error {
 	if err := errors.Join(parse(low, s.min), parse(high, s.max)); err != nil {
 		panic("config: bounds of " + s.name + ": " + err.Error())
 	}
-	if v.Int() < low.Int() || v.Int() > high.Int() {
+	if number(v) < number(low) || number(v) > number(high) {
 		return fmt.Errorf("%v is out of range; want %s to %s", v.Interface(), s.min, s.max)
 	}
 	return nil
@@ -149,9 +156,27 @@ func parse(v reflect.Value, text string) error {
 	if u, ok := v.Addr().Interface().(encoding.TextUnmarshaler); ok {
 		return u.UnmarshalText([]byte(text))
 	}
-	if v.Kind() == reflect.String {
+	switch v.Kind() {
+	case reflect.String:
 		v.SetString(text)
 		return nil
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		return parse(v.Elem(), text)
+	case reflect.Bool:
+		if text != "true" && text != "false" {
+			return fmt.Errorf("%s is neither true nor false", quote(text))
+		}
+		v.SetBool(text == "true")
+		return nil
+	case reflect.Float64:
+		x, err := strconv.ParseFloat(text, 64)
+		if err != nil || math.IsNaN(x) || math.IsInf(x, 0) {
+			return fmt.Errorf("%s is not a number", quote(text))
+		}
+		v.SetFloat(x)
+		return nil
+	default:
 	}
 	n, err := decimal(text)
 	if err != nil {
@@ -159,6 +184,14 @@ func parse(v reflect.Value, text string) error {
 	}
 	v.SetInt(n) // panics for a type that nobody taught this function
 	return nil
+}
+
+// number is a scalar that has bounds, for comparing.
+func number(v reflect.Value) float64 {
+	if v.CanFloat() {
+		return v.Float()
+	}
+	return float64(v.Int())
 }
 
 // decimal reads a whole number as people write it. 010 and 0x10 mean different

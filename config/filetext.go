@@ -65,8 +65,16 @@ func scalarType(t reflect.Type) (want, tags string) {
 	case reflect.TypeFor[SecretURL]():
 		return "a URL", "!!str"
 	}
-	if t.Kind() == reflect.String {
+	switch t.Kind() {
+	case reflect.Pointer:
+		return scalarType(t.Elem())
+	case reflect.String:
 		return "text", "!!str"
+	case reflect.Bool:
+		return "true or false", "!!bool"
+	case reflect.Float64:
+		return "a number", "!!int !!float"
+	default:
 	}
 	return "a whole number", "!!int !!float" // YAML takes one of 20 digits for a float
 }

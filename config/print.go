@@ -57,7 +57,7 @@ func (p *printer) field(v reflect.Value, s spec, path, indent string) {
 	case reflect.Slice:
 		p.list(v, s, path, indent)
 	default:
-		if path == "redis.url" && p.cfg.Redis.URLFile != "" {
+		if path == "redis.url" && p.cfg.Redis.URLFile != "" || v.Kind() == reflect.Pointer && v.IsNil() {
 			return
 		}
 		fmt.Fprintf(p.w, "%s%s: %s\t# %s\n", indent, s.name, scalar(v), p.origin(s, path))
@@ -113,8 +113,14 @@ var plainScalar = regexp.MustCompile(`^[A-Za-z0-9/][A-Za-z0-9_./+-]*(:[A-Za-z0-9
 // scalar is a value in YAML: as it is where that reads back as the same text,
 // else in double quotes.
 func scalar(v reflect.Value) string {
+	if v.Kind() == reflect.Pointer {
+		v = v.Elem()
+	}
 	text := fmt.Sprint(v.Interface())
-	if v.CanInt() {
+	switch {
+	case v.CanFloat():
+		return strconv.FormatFloat(v.Float(), 'f', -1, 64)
+	case v.CanInt(), v.Kind() == reflect.Bool:
 		return text
 	}
 	if plainScalar.MatchString(text) && readsAsText(text) {

@@ -24,8 +24,15 @@ const printable = `
 redis: {prefix: "12"}
 queues:
   - {name: a, weight: 2}
-models: [{id: "no:1", backend: sim, name: sim}]
-sim: {call_log: "/tmp/a b\t#c"}
+backends: [{id: b, provider: sim}]
+models:
+  - {id: "no:1", backend: sim, name: sim}
+  - {id: m, backend: b, name: sim, price: {input: 0.1}, maintenance: [{cron: "0 3 * * 0", for: 1h}], capabilities: {vision: false, embed: true}}
+pools:
+  - id: p
+    members: [{model_id: "no:1", weight: 3}, {model_id: m, role: failover_only}]
+    switch: {on_quota: false, quota_retry_after_threshold_secs: 0}
+sim: {call_log: "/tmp/a b\t#c", faults: [{model: m, kind: provider, rate: 0.25}]}
 `
 
 func TestPrint_ShowsEveryValueAndItsOrigin(t *testing.T) {

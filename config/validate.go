@@ -39,7 +39,7 @@ func (c *Config) problems() Errors {
 	v.report("http.addr", validAddr(c.HTTP.Addr))
 	v.worker(c.Worker)
 	v.queues(c.Queues)
-	v.models(c.Models)
+	v.routing(c)
 	v.report("defaults.chat", validModelName(c.Defaults.Chat))
 	v.report("defaults.prompt", validModelName(c.Defaults.Prompt))
 	v.report("defaults.embed", validModelName(c.Defaults.Embed))
@@ -86,30 +86,23 @@ func (v *validation) queues(queues []Queue) {
 	}
 }
 
-func (v *validation) models(models []Model) {
-	first := map[string]string{}
-	for i, m := range models {
-		path := "models[" + strconv.Itoa(i) + "]"
-		v.item(reflect.ValueOf(m), path)
-		if m.ID != "" {
-			v.report(path+".id", validModelName(m.ID))
-			v.unique(first, m.ID, path+".id")
-		}
-		if m.Name != "" {
-			v.report(path+".name", validModelName(m.Name))
-		}
-	}
-}
-
 // item holds the fields of a list's item against their tags.
 func (v *validation) item(item reflect.Value, path string) {
 	for i := range item.NumField() {
-		s := specOf(item.Type().Field(i))
-		if s.required && item.Field(i).IsZero() {
-			v.report(path+"."+s.name, errors.New("missing"))
-			continue
+		s, f := specOf(item.Type().Field(i)), item.Field(i)
+		at := path + "." + s.name
+		switch {
+		case s.required && (f.IsZero() || f.Kind() == reflect.Slice && f.Len() == 0):
+			v.report(at, errors.New("missing"))
+		case f.Kind() == reflect.Struct:
+			v.item(f, at)
+		case f.Kind() == reflect.Slice:
+			for j := range f.Len() {
+				v.item(f.Index(j), at+"["+strconv.Itoa(j)+"]")
+			}
+		default:
+			v.report(at, s.check(f))
 		}
-		v.report(path+"."+s.name, s.check(item.Field(i)))
 	}
 }
 

@@ -1,0 +1,146 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strconv"
+
+	"github.com/lighterman/lighterman"
+	"github.com/lighterman/lighterman/internal/utccron"
+)
+
+// maxMembers is the router's.
+const maxMembers = 64
+
+// routing checks backends, models and pools, which name one another. Models and
+// pools share one namespace.
+func (v *validation) routing(c *Config) {
+	backends := v.backends(c.Backends)
+	names := map[string]string{}
+	models := v.models(c.Models, backends, names)
+	v.pools(c.Pools, models, names)
+	for i, f := range c.Sim.Faults {
+		v.fault(f, c, backends, "sim.faults["+strconv.Itoa(i)+"]")
+	}
+}
+
+// backends returns the provider of each.
+func (v *validation) backends(backends []Backend) map[string]string {
+	providers, first := map[string]string{SimBackend: SimBackend}, map[string]string{}
+	for i, b := range backends {
+		path := "backends[" + strconv.Itoa(i) + "]"
+		v.item(reflect.ValueOf(b), path)
+		if b.ID != "" {
+			v.report(path+".id", lighterman.ValidName(b.ID))
+			v.unique(first, b.ID, path+".id")
+			providers[b.ID] = b.Provider
+		}
+		if b.APIKeyEnv != "" && b.APIKeyFile != "" {
+			v.report(path+".api_key_file", errors.New("api_key_env is set too; want one of them"))
+		}
+		for _, f := range []struct{ name, value string }{{"base_url", b.BaseURL}, {"api_key_env", b.APIKeyEnv}, {"api_key_file", b.APIKeyFile}} {
+			if b.Provider == SimBackend && f.value != "" {
+				v.report(path+"."+f.name, errors.New("the provider sim has none"))
+			}
+		}
+	}
+	return providers
+}
+
+// models returns the names that a pool's members may have.
+func (v *validation) models(models []Model, backends, names map[string]string) []string {
+	known := SimModels()
+	for i, m := range models {
+		path := "models[" + strconv.Itoa(i) + "]"
+		v.item(reflect.ValueOf(m), path)
+		if m.ID != "" {
+			v.report(path+".id", validModelName(m.ID))
+			v.unique(names, m.ID, path+".id")
+			known = append(known, m.ID)
+		}
+		if m.Name != "" {
+			v.report(path+".name", validModelName(m.Name))
+		}
+		if _, declared := backends[m.Backend]; m.Backend != "" && !declared {
+			v.report(path+".backend", undeclared(m.Backend, keysOf(backends)))
+		}
+		for j, w := range m.Maintenance {
+			if w.Cron != "" {
+				_, err := utccron.Parse(w.Cron)
+				v.report(path+".maintenance["+strconv.Itoa(j)+"].cron", err)
+			}
+		}
+	}
+	return known
+}
+
+func (v *validation) pools(pools []Pool, models []string, names map[string]string) {
+	for i, p := range pools {
+		path := "pools[" + strconv.Itoa(i) + "]"
+		v.item(reflect.ValueOf(p), path)
+		switch {
+		case p.ID == "":
+		case slices.Contains(SimModels(), p.ID):
+			v.report(path+".id", fmt.Errorf("%s is the name of a simulated model", quote(p.ID)))
+		default:
+			v.report(path+".id", validModelName(p.ID))
+			v.unique(names, p.ID, path+".id")
+		}
+		v.members(p.Members, models, path+".members")
+	}
+}
+
+func (v *validation) members(members []Member, models []string, path string) {
+	first, homes := map[string]string{}, false
+	for i, m := range members {
+		at := path + "[" + strconv.Itoa(i) + "].model_id"
+		homes = homes || m.Role == "member"
+		if m.ModelID == "" {
+			continue
+		}
+		if !slices.Contains(models, m.ModelID) {
+			v.report(at, undeclared(m.ModelID, models))
+		}
+		v.unique(first, m.ModelID, at)
+	}
+	switch {
+	case len(members) > maxMembers:
+		v.report(path, fmt.Errorf("%d members, at most %d", len(members), maxMembers))
+	case len(members) > 0 && !homes:
+		v.report(path, errors.New("all are failover_only; want at least one of role member"))
+	}
+}
+
+func (v *validation) fault(f Fault, c *Config, backends map[string]string, path string) {
+	v.item(reflect.ValueOf(f), path)
+	if f.Model == "" {
+		return
+	}
+	var simulated []string
+	for _, m := range c.Models {
+		if backends[m.Backend] == SimBackend {
+			simulated = append(simulated, m.ID)
+		}
+	}
+	if !slices.Contains(simulated, f.Model) {
+		v.report(path+".model", undeclared(f.Model, simulated))
+	}
+}
+
+func undeclared(name string, known []string) error {
+	if near := lighterman.DidYouMean(name, known); near != "" {
+		return fmt.Errorf("%s is not declared; did you mean %s?", quote(name), near)
+	}
+	return fmt.Errorf("%s is not declared", quote(name))
+}
+
+func keysOf(m map[string]string) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
