@@ -1,6 +1,9 @@
 package lua
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"io"
 	"strconv"
 	"strings"
 
@@ -62,6 +65,30 @@ func (k keys) tick(p int) string                { return k.in(p, "tick") }
 func (k keys) reply(p int, cl string) string    { return k.in(p, "reply:"+cl) }
 func (k keys) unique(p int, hash string) string { return k.in(p, "unique:"+hash) }
 func (k keys) fleet(what string) string         { return "{" + k.prefix + ":fleet}:" + what }
+
+func (k keys) model(id string) string   { return k.fleet("model:" + id) }
+func (k keys) backend(id string) string { return k.fleet("backend:" + id) }
+func (k keys) pool(id string) string    { return k.fleet("pool:" + id) }
+func (k keys) holds(id string) string   { return k.fleet("holds:" + id) }
+func (k keys) turn(pool string) string  { return k.fleet("turn:" + pool) }
+func (k keys) version() string          { return k.fleet("version") }
+
+// seen is the replay key of a call or of a batch of counts.
+func (k keys) seen(key string) string { return k.fleet("seen:" + digest(key)) }
+
+// costs are those of an operation or of a tenant, whose name is the user's.
+func (k keys) costs(what, name string) string { return k.fleet("cost:" + what + ":" + name) }
+
+// session is a key in a slot of its own: sessions spread over a cluster.
+func (k keys) session(key string) string { return k.prefix + ":session:{" + key + "}" }
+
+func digest(parts ...string) string {
+	h := sha256.New()
+	for _, p := range parts {
+		_, _ = io.WriteString(h, strconv.Itoa(len(p))+":"+p)
+	}
+	return hex.EncodeToString(h.Sum(nil)[:12])
+}
 
 // optional is a key that an operation may not have; its slot then holds the
 // trace's key, which keeps the slot count fixed and the hash slot right.

@@ -39,6 +39,16 @@ var (
 	frameScript     = load("frame")
 	cancelScript    = load("cancel")
 	announceScript  = load("announce")
+	outcomeScript   = load("outcome")
+	admitScript     = load("admit")
+	countScript     = load("count")
+	spentScript     = load("spent")
+	operateScript   = load("operate")
+	sessionScript   = load("session")
+	lockScript      = load("lock")
+	renewScript     = load("renew")
+	unlockScript    = load("unlock")
+	guardedScript   = load("guarded")
 )
 
 // load reads a script, puts its includes in front of it and drops comments and

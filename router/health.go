@@ -98,24 +98,13 @@ func (h *health) addUntil(cold Reason, until, now time.Time) {
 	}
 }
 
-// periodEnd is when a period that began at start is over, by UTC; zero for one
-// that never began.
+// periodEnd is when a period that began at start is over; zero for one that never
+// began.
 func periodEnd(p fleet.Period, start time.Time) time.Time {
 	if start.IsZero() {
 		return time.Time{}
 	}
-	start = start.UTC()
-	year, month, day := start.Date()
-	switch p {
-	case fleet.Hourly:
-		return start.Truncate(time.Hour).Add(time.Hour)
-	case fleet.Weekly:
-		return time.Date(year, month, day+7-(int(start.Weekday())+6)%7, 0, 0, 0, 0, time.UTC)
-	case fleet.Monthly:
-		return time.Date(year, month+1, 1, 0, 0, 0, 0, time.UTC)
-	case fleet.DailyUTC:
-	}
-	return time.Date(year, month, day+1, 0, 0, 0, 0, time.UTC)
+	return p.End(start)
 }
 
 // mayLeave reports whether a pool's policy lets a session leave a member that is

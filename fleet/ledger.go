@@ -1,0 +1,272 @@
+package fleet
+
+import (
+	"maps"
+	"math"
+	"slices"
+	"time"
+
+	lm "github.com/lighterman/lighterman"
+	"github.com/lighterman/lighterman/lua"
+)
+
+// ledger is the account of one model in memory: the rules of admit.lua and
+// outcome.lua in Go. It is what policy in-memory keeps in place of Redis, and what
+// the scripts are compared with. Not for concurrent use.
+type ledger struct {
+	breaker
+	disabled         bool
+	cooldown         int64 // deadlines, ms
+	quarantine       int64
+	kind             string
+	window           [buckets + 1]minute
+	holds            map[string]hold
+	seen             map[string]call // by replay key
+	heldCost         int64
+	budget, quota    used
+	requests, errors int64
+	usage            lm.Usage
+	cost             int64
+	waste            map[string]int64
+	lastRequest      int64
+	lastFailure      int64
+}
+
+// account is a backend's part.
+type account struct {
+	cooldown, quarantine int64
+	kind, credential     string
+	score                float64
+	requests, cost       int64
+}
+
+// minute is one bucket of the window of requests and tokens.
+type minute struct{ slot, requests, tokens int64 }
+
+// hold is a reservation; token tells whose call it is.
+type hold struct {
+	tokens, cost, slot, until int64
+}
+
+// call is what is known of a replay key.
+type call struct {
+	done        bool
+	token       string
+	reservation string
+	probe       bool
+	until, at   int64 // ms: of the admission, of the last change
+}
+
+func newLedger() *ledger {
+	return &ledger{holds: make(map[string]hold), seen: make(map[string]call), waste: make(map[string]int64)}
+}
+
+// admit decides as admit.lua does and writes nothing where it refuses.
+func (l *ledger) admit(now int64, on *account, a lua.Admission) lua.Admitted {
+	token := lua.CallToken(a.Owner, a.Key)
+	known := l.seen[a.Key]
+	if known.token == token && known.until > now {
+		return lua.Admitted{OK: true, Reservation: known.reservation, Probe: known.probe, Until: atMS(known.until), Epoch: l.epoch}
+	}
+	if reason, until := l.refuse(now, on, a, token); reason != "" {
+		return lua.Admitted{Reason: string(reason), Until: atMS(until)}
+	}
+	after, _, probe, _ := l.lease(now, token, a.Lease.Milliseconds())
+	l.breaker = after
+	until, slot := now+a.Lease.Milliseconds(), slotOf(now, a.Window)
+	name := reservationName(token, a.Tokens, a.CostNano, slot)
+	if a.RPM+a.TPM+a.Concurrent > 0 || a.BudgetNano+a.Quota > 0 {
+		l.purge(now)
+		l.holds[name] = hold{tokens: a.Tokens, cost: a.CostNano, slot: slot, until: until}
+		here := &l.window[slot%(buckets+1)]
+		if here.slot != slot {
+			*here = minute{slot: slot}
+		}
+		here.requests++
+		here.tokens += a.Tokens
+		l.heldCost += a.CostNano
+		l.quota = l.quota.add(now, Period(a.QuotaPeriod), 1)
+	}
+	l.seen[a.Key] = call{done: known.done, at: now, token: token, reservation: name, probe: probe, until: until}
+	return lua.Admitted{OK: true, Reservation: name, Probe: probe, Until: atMS(until), Epoch: l.epoch}
+}
+
+// refuse is the first reason in their order, and until when; 0: for good.
+func (l *ledger) refuse(now int64, on *account, a lua.Admission, token string) (Reason, int64) {
+	running, heldCost := l.live(now)
+	budget, quota := Period(a.BudgetPeriod), Period(a.QuotaPeriod)
+	switch {
+	case a.BudgetNano > 0 && a.CostNano > a.BudgetNano:
+		return ReasonBudget, 0
+	case a.BudgetNano > 0 && l.budget.at(now, budget)+heldCost+a.CostNano > a.BudgetNano:
+		return ReasonBudget, budget.End(atMS(now)).UnixMilli()
+	case a.Quota > 0 && l.quota.at(now, quota)+1 > a.Quota:
+		return ReasonQuota, quota.End(atMS(now)).UnixMilli()
+	}
+	if cold := max(l.cooldown, on.cooldown); cold > now {
+		return ReasonQuota, cold
+	}
+	barred := l.quarantine
+	if on.credential == a.Credential {
+		barred = max(barred, on.quarantine)
+	}
+	if barred > now {
+		return ReasonErrorThreshold, barred
+	}
+	if _, ok, _, until := l.lease(now, token, 0); !ok {
+		return ReasonErrorThreshold, until
+	}
+	return l.full(now, running, a)
+}
+
+// full tells the limits that a call would pass.
+func (l *ledger) full(now int64, running int, a lua.Admission) (Reason, int64) {
+	live := l.live13(now, a.Window)
+	var requests, tokens int64
+	for _, m := range live {
+		requests += m.requests
+		tokens += m.tokens
+	}
+	width := float64(a.Window.Milliseconds()) / buckets
+	freed := func(more int64, of func(minute) int64) int64 {
+		for _, m := range live {
+			if more -= of(m); more <= 0 {
+				return int64(float64(m.slot+buckets+1) * width)
+			}
+		}
+		return now + a.Window.Milliseconds()
+	}
+	tpm, rpm := int64(a.TPM), int64(a.RPM)
+	switch {
+	case tpm > 0 && a.Tokens > tpm:
+		return ReasonTokenLimit, 0
+	case tpm > 0 && tokens+a.Tokens > tpm:
+		return ReasonTokenLimit, freed(tokens+a.Tokens-tpm, func(m minute) int64 { return m.tokens })
+	case rpm > 0 && requests+1 > rpm:
+		return ReasonRequestLimit, freed(requests+1-rpm, func(m minute) int64 { return m.requests })
+	case a.Concurrent > 0 && running+1 > a.Concurrent:
+		return ReasonRequestLimit, now + 1000
+	case l.disabled:
+		return ReasonManual, 0
+	}
+	return "", 0
+}
+
+// live13 are the buckets of the window and the one that is leaving it, oldest first.
+func (l *ledger) live13(now int64, window time.Duration) []minute {
+	slot := slotOf(now, window)
+	var live []minute
+	for i := slot - buckets; i <= slot; i++ {
+		if m := l.window[i%(buckets+1)]; m.slot == i {
+			live = append(live, m)
+		}
+	}
+	return live
+}
+
+// live counts reservations that have not expired, and their money.
+func (l *ledger) live(now int64) (running int, cost int64) {
+	cost = l.heldCost
+	for _, h := range l.holds {
+		if h.until > now {
+			running++
+		} else {
+			cost = max(cost-h.cost, 0)
+		}
+	}
+	return running, cost
+}
+
+func (l *ledger) purge(now int64) {
+	for _, name := range slices.Sorted(maps.Keys(l.holds)) {
+		if h := l.holds[name]; h.until <= now {
+			delete(l.holds, name)
+			l.heldCost = max(l.heldCost-h.cost, 0)
+		}
+	}
+}
+
+// settle gives back what was reserved; the tokens that were used stay.
+func (l *ledger) settle(name string, spent int64) {
+	h, ok := l.holds[name]
+	if !ok {
+		return
+	}
+	delete(l.holds, name)
+	l.heldCost = max(l.heldCost-h.cost, 0)
+	if m := &l.window[h.slot%(buckets+1)]; m.slot == h.slot {
+		m.tokens = max(m.tokens-h.tokens+spent, 0)
+	}
+}
+
+// outcome records as outcome.lua does; false: a repeat.
+func (l *ledger) outcome(now int64, on *account, o lua.CallOutcome) bool {
+	if l.seen[o.Key].done {
+		l.settle(o.Reservation, 0)
+		if l.probe != "" && l.probe == o.Token {
+			l.breaker = l.release()
+		}
+		return false
+	}
+	l.seen[o.Key] = call{done: true, at: now}
+	l.lastRequest = now
+	l.settle(o.Reservation, o.Usage.Input+o.Usage.Output)
+	l.breaker = l.record(now, o.Class, o.Epoch, o.Token, int64(math.Round(1000*o.Jitter)), o.Breaker)
+
+	l.cooldown, _ = grow(now, l.cooldown, o.Cooldown)
+	on.cooldown, _ = grow(now, on.cooldown, o.Pause)
+	var grown bool
+	if l.quarantine, grown = grow(now, l.quarantine, o.Quarantine); grown {
+		l.kind = string(o.Kind)
+	}
+	old := on.quarantine
+	if on.credential != o.Credential {
+		old = 0
+	}
+	if until, grown := grow(now, old, o.Bar); grown {
+		on.quarantine, on.kind, on.credential = until, string(o.Kind), o.Credential
+	}
+
+	if o.Error {
+		l.errors++
+		l.lastFailure = now
+	}
+	l.requests++
+	l.usage = l.usage.Add(o.Usage)
+	l.cost += o.CostNano
+	if o.Waste != "" {
+		l.waste[o.Waste] += o.CostNano
+	}
+	on.requests++
+	on.cost += o.CostNano
+	switch o.Class {
+	case lua.ClassOK:
+		on.score = 0.8*on.score + 0.2
+	case lua.ClassFail:
+		on.score *= 0.8
+	case lua.ClassNeutral:
+	}
+	if o.Reservation == "" {
+		l.quota = l.quota.add(now, Period(o.QuotaPeriod), 1)
+	}
+	l.budget = l.budget.add(now, Period(o.BudgetPer), o.CostNano)
+	return true
+}
+
+// grow makes a deadline later, never earlier.
+func grow(now, old int64, by time.Duration) (int64, bool) {
+	if ms := int64((by + time.Millisecond - 1) / time.Millisecond); by > 0 && now+ms > old {
+		return now + ms, true
+	}
+	return old, false
+}
+
+// reset is what a person does about a cold model.
+func (l *ledger) reset(on *account) {
+	l.breaker = breaker{epoch: l.epoch + 1}
+	l.cooldown, l.quarantine, l.kind = 0, 0, ""
+	on.cooldown, on.quarantine, on.kind, on.credential = 0, 0, "", ""
+}
+
+// seenFor is how long a replay key is remembered after its call.
+const seenFor = 15 * time.Minute

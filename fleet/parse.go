@@ -1,0 +1,62 @@
+package fleet
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/lighterman/lighterman/lua"
+)
+
+// hash is a record as it is stored. What cannot be read counts as zero: a snapshot
+// is never refused for one bad field.
+type hash map[string]string
+
+func (h hash) num(field string) int64 {
+	n, _ := strconv.ParseInt(h[field], 10, 64)
+	return n
+}
+
+func (h hash) at(field string) time.Time { return atMS(h.num(field)) }
+
+// modelState reads a model's record at a server time. A backend that is paused or
+// barred for this credential pauses or bars its models.
+func modelState(h, backend hash, credential string, now time.Time, by lua.Breaker) ModelState {
+	s := ModelState{
+		Disabled: h["disabled"] == "1", Failures: int(h.num("failures")), Opened: int(h.num("opened")), Circuit: Circuit(h["circuit"]),
+		CircuitEpoch: h.num("epoch"), OpenUntil: h.at("open_until"), ProbeOwner: h["probe_owner"], ProbeUntil: h.at("probe_until"),
+		CooldownUntil: h.at("cooldown_until"), QuarantineUntil: h.at("quarantine_until"), QuarantineKind: h["quarantine_kind"],
+		Requests: h.num("requests"), Errors: h.num("errors"), ErrorRate: errorRate(h, now, by.Window),
+		Tokens: h.num("input") + h.num("output"), CostUSD: usd(h.num("cost")),
+		QuotaUsed: h.num("quota_used"), QuotaStart: h.at("quota_start"), BudgetUsed: usd(h.num("budget_used")), BudgetStart: h.at("budget_start"),
+		LastRequest: h.at("last_request"), LastFailure: h.at("last_failure"),
+	}
+	if s.Circuit == CircuitOpen && !s.OpenUntil.After(now) {
+		s.Circuit = CircuitHalfOpen
+	}
+	if until := backend.at("cooldown_until"); until.After(s.CooldownUntil) {
+		s.CooldownUntil = until
+	}
+	if until := backend.at("quarantine_until"); until.After(s.QuarantineUntil) && backend["quarantine_credential"] == credential {
+		s.QuarantineUntil, s.QuarantineKind = until, backend["quarantine_kind"]
+	}
+	return s
+}
+
+// errorRate is the share of failed calls in the breaker's window; 0 without calls.
+func errorRate(h hash, now time.Time, window time.Duration) float64 {
+	slot := slotOf(now.UnixMilli(), window)
+	var all, wrong int64
+	for i := range buckets {
+		var b bucket
+		_, err := fmt.Sscan(h["b"+strconv.Itoa(i)], &b.slot, &b.ok, &b.bad)
+		if err == nil && b.slot > slot-buckets && b.slot <= slot {
+			all += b.ok + b.bad
+			wrong += b.bad
+		}
+	}
+	if all == 0 {
+		return 0
+	}
+	return float64(wrong) / float64(all)
+}

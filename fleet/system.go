@@ -1,0 +1,202 @@
+package fleet
+
+import (
+	"context"
+	"slices"
+	"strconv"
+	"time"
+)
+
+// Status is whether a model takes calls.
+type Status string
+
+// The statuses. They are derived, never stored.
+const (
+	Active  Status = "active"
+	Standby Status = "standby"
+)
+
+// unavailable is the availability score under which a backend counts as down.
+const unavailable = 0.3
+
+// ModelView is a model as an operator sees it, at a moment.
+type ModelView struct {
+	ID      string `json:"id"`
+	Backend string `json:"backend"`
+	Status  Status `json:"status"`
+	// Reason is why it is on standby, the first in the order of the reasons; Until
+	// is when the last of what holds ends, zero: not by itself.
+	Reason            Reason        `json:"deactivation_reason,omitempty"`
+	Until             time.Time     `json:"until,omitzero"`
+	Circuit           string        `json:"circuit"` // closed, open, half-open
+	CooldownRemaining time.Duration `json:"cooldown_remaining_ns"`
+	ModelState
+	BudgetUSD float64            `json:"budget_usd,omitempty"`
+	Quota     int64              `json:"quota,omitempty"`
+	Waste     map[string]float64 `json:"waste_usd,omitempty"`    // by cause
+	Cached    float64            `json:"cached_share,omitempty"` // of the input tokens: the affinity's yield
+}
+
+// ProviderState is a backend over all its models.
+type ProviderState struct {
+	ID                string        `json:"id"`
+	Available         bool          `json:"available"`
+	AuthValid         bool          `json:"auth_valid"`
+	AvailabilityScore float64       `json:"availability_score"` // moving average, weight 0.2
+	ActiveModelCount  int           `json:"active_model_count"`
+	TotalQuotaUsed    int64         `json:"total_quota_used"`
+	TotalCost         float64       `json:"total_cost_usd"`
+	CooldownRemaining time.Duration `json:"cooldown_remaining_ns"`
+	LastProbe         time.Time     `json:"last_probe,omitzero"`
+}
+
+// PoolState is a pool over its members.
+type PoolState struct {
+	ID            string    `json:"id"`
+	ActiveModels  []string  `json:"active_models"`
+	StandbyModels []string  `json:"standby_models"`
+	RotationCount int64     `json:"rotation_count"`
+	LastRotation  time.Time `json:"last_rotation,omitzero"`
+	LastTrigger   Trigger   `json:"last_trigger,omitempty"`
+}
+
+// SystemState is all of it at one moment.
+type SystemState struct {
+	At        time.Time       `json:"at"` // server time
+	Version   uint64          `json:"version"`
+	Models    []ModelView     `json:"models"`
+	Providers []ProviderState `json:"providers"`
+	Pools     []PoolState     `json:"pools"`
+}
+
+// System reads the whole state; it waits for Redis.
+func (m *Manager) System(ctx context.Context) (SystemState, error) {
+	o, err := m.state(ctx)
+	if err != nil {
+		return SystemState{}, err
+	}
+	now := o.raw.Now
+	snap := NewSnapshot(o.raw.Version, now, m.opts.Spec, o.models)
+	s := SystemState{At: now, Version: o.raw.Version, Models: []ModelView{}, Providers: []ProviderState{}, Pools: []PoolState{}}
+	for i := range snap.Models {
+		s.Models = append(s.Models, view(&snap.Models[i], o.fields[snap.Models[i].Spec.ID], now))
+	}
+	_, backends, _ := m.names()
+	for _, id := range backends {
+		s.Providers = append(s.Providers, provider(id, o.backends[id], m.opts.Credentials[id], s.Models, now))
+	}
+	for _, p := range snap.Pools {
+		s.Pools = append(s.Pools, poolState(p, o.pools[p.Spec.ID], s.Models))
+	}
+	return s, nil
+}
+
+func view(m *Model, h hash, now time.Time) ModelView {
+	v := ModelView{ID: m.Spec.ID, Backend: m.Spec.Backend, Status: Active, Circuit: "closed", ModelState: m.State, BudgetUSD: m.Spec.Budget.USD, Quota: m.Spec.Quota.Requests}
+	if m.State.Circuit != CircuitClosed {
+		v.Circuit = string(m.State.Circuit)
+	}
+	v.CooldownRemaining = max(m.State.CooldownUntil.Sub(now), 0)
+	if v.Reason, v.Until = m.Standby(now); v.Reason != "" {
+		v.Status = Standby
+	}
+	for _, cause := range []string{WasteRetry, WasteCrash, WasteCancel} {
+		if cost := h.num("waste_" + cause); cost != 0 {
+			if v.Waste == nil {
+				v.Waste = make(map[string]float64)
+			}
+			v.Waste[cause] = usd(cost)
+		}
+	}
+	if in := h.num("input"); in > 0 {
+		v.Cached = float64(h.num("cached")) / float64(in)
+	}
+	return v
+}
+
+// Standby is why a model takes no calls at a server time, the first reason in
+// their order, and when the last of all that hold ends; empty: it takes calls.
+// A half-open circuit is on standby: it takes a probe and no more. Limits that
+// calls may pass in the next moment are told by Admit alone.
+func (m *Model) Standby(now time.Time) (reason Reason, until time.Time) {
+	s, never := &m.State, false
+	say := func(r Reason, at time.Time) {
+		if reason == "" {
+			reason = r
+		}
+		if at.IsZero() {
+			never = true
+		} else if at.After(until) {
+			until = at
+		}
+	}
+	for _, span := range m.Maintenance {
+		if span.Covers(now) {
+			say(ReasonMaintenance, span.Until)
+		}
+	}
+	if b := m.Spec.Budget; b.USD > 0 && !s.BudgetStart.Before(b.Period.orDaily().Start(now)) && s.BudgetUsed >= b.USD {
+		say(ReasonBudget, b.Period.orDaily().End(now))
+	}
+	if q := m.Spec.Quota; q.Requests > 0 && !s.QuotaStart.Before(q.Period.orDaily().Start(now)) && s.QuotaUsed >= q.Requests {
+		say(ReasonQuota, q.Period.orDaily().End(now))
+	}
+	if s.CooldownUntil.After(now) {
+		say(ReasonQuota, s.CooldownUntil)
+	}
+	if s.QuarantineUntil.After(now) {
+		say(ReasonErrorThreshold, s.QuarantineUntil)
+	}
+	if s.Circuit != CircuitClosed {
+		switch at := s.OpenUntil; {
+		case at.After(now):
+			say(ReasonErrorThreshold, at)
+		case s.ProbeUntil.After(now):
+			say(ReasonErrorThreshold, s.ProbeUntil)
+		default:
+			say(ReasonErrorThreshold, now) // a probe may go at once
+		}
+	}
+	if s.Disabled {
+		say(ReasonManual, time.Time{})
+	}
+	if never {
+		until = time.Time{}
+	}
+	return reason, until
+}
+
+func provider(id string, h hash, credential string, models []ModelView, now time.Time) ProviderState {
+	p := ProviderState{
+		ID: id, AvailabilityScore: 1, TotalCost: usd(h.num("cost")), CooldownRemaining: max(h.at("cooldown_until").Sub(now), 0), LastProbe: h.at("last_probe"),
+		AuthValid: !h.at("quarantine_until").After(now) || h["quarantine_credential"] != credential,
+	}
+	if score, err := strconv.ParseFloat(h["score"], 64); err == nil {
+		p.AvailabilityScore = score
+	}
+	p.Available = p.AvailabilityScore >= unavailable
+	for _, m := range models {
+		if m.Backend != id {
+			continue
+		}
+		p.TotalQuotaUsed += m.QuotaUsed
+		if m.Status == Active {
+			p.ActiveModelCount++
+		}
+	}
+	return p
+}
+
+func poolState(p Pool, h hash, models []ModelView) PoolState {
+	s := PoolState{ID: p.Spec.ID, ActiveModels: []string{}, StandbyModels: []string{}, RotationCount: h.num("rotation_count"), LastRotation: h.at("last_rotation"), LastTrigger: Trigger(h["last_trigger"])}
+	for _, i := range p.Members {
+		if models[i].Status == Active {
+			s.ActiveModels = append(s.ActiveModels, models[i].ID)
+		} else {
+			s.StandbyModels = append(s.StandbyModels, models[i].ID)
+		}
+	}
+	slices.Sort(s.ActiveModels)
+	slices.Sort(s.StandbyModels)
+	return s
+}

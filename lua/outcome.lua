@@ -1,0 +1,248 @@
+-- outcome records how one call of a model ended, for the whole fleet: counters,
+-- the breaker with its error rate, cooldown, quarantine, and the settlement of
+-- what the call had reserved. One script, because a worker that reads half of it
+-- would route by it. A repeat under the same key counts nothing and only gives
+-- back what is still reserved. A worker that dies before it leaves the counters
+-- as they were, and the reservation and the probe to their expiry.
+--
+-- KEYS
+--   1 model      the model's hash
+--   2 backend    its backend's hash
+--   3 version    grows with every change that routing must see
+--   4 seen       of this call's key
+--   5 holds      the model's reservations by expiry
+--   6 op         the operation's costs; the model's key when not counted
+--   7 tenant     the tenant's costs; the model's key when not counted
+-- ARGV
+--   1 class      ok, fail or neutral: what it says to the breaker
+--   2 faulty     1: counts as an error; 0
+--   3 kind       of the quarantine
+--   4 epoch      of the circuit that the call began under
+--   5 token      of its probe
+--   6 cooldown   of the model, ms from now; 0 none
+--   7 pause      of the whole backend, ms from now; 0 none
+--   8 quarantine  of the model, ms from now; 0 none
+--   9 bar        quarantine of the backend, ms from now; 0 none
+--   10 credential  hash of the credential that a backend's quarantine is about
+--   11 input     tokens
+--   12 cached    tokens
+--   13 output    tokens
+--   14 cost      nano-USD
+--   15 waste     cause, or empty
+--   16 reservation  as admit gave it, or empty
+--   17 quota_period
+--   18 budget_period
+--   19 streak    consecutive failures that open the circuit
+--   20 least     calls in the window before its rate may open it
+--   21 window    ms, in 12 buckets
+--   22 base      ms that the first opening lasts
+--   23 cap       ms that one lasts at most
+--   24 jitter    permille of the time that are added
+--   25 keep      ms that seen is kept
+--   26 cost_keep  ms that costs of operations and tenants are kept
+--   27 model_keep  ms that model and backend are kept
+-- RETURNS
+--   {OK or REPLAY, now, version}
+-- ERRORS
+--   none of its own
+--#include clock period reserved spend use
+local model = KEYS[1]
+local backend = KEYS[2]
+local version = KEYS[3]
+local seen = KEYS[4]
+local holds = KEYS[5]
+local op = KEYS[6]
+local tenant = KEYS[7]
+local class = ARGV[1]
+local faulty = ARGV[2]
+local kind = ARGV[3]
+local epoch = tonumber(ARGV[4])
+local token = ARGV[5]
+local cooldown = tonumber(ARGV[6])
+local pause = tonumber(ARGV[7])
+local quarantine = tonumber(ARGV[8])
+local bar = tonumber(ARGV[9])
+local credential = ARGV[10]
+local input = ARGV[11]
+local cached = ARGV[12]
+local output = ARGV[13]
+local cost = ARGV[14]
+local waste = ARGV[15]
+local reservation = ARGV[16]
+local quota_period = ARGV[17]
+local budget_period = ARGV[18]
+local streak = tonumber(ARGV[19])
+local least = tonumber(ARGV[20])
+local window = tonumber(ARGV[21])
+local base = tonumber(ARGV[22])
+local cap = tonumber(ARGV[23])
+local jitter = tonumber(ARGV[24])
+local keep = ARGV[25]
+local cost_keep = ARGV[26]
+local model_keep = ARGV[27]
+local now = clock()
+
+local m = redis.call('HMGET', model, 'failures', 'opened', 'circuit', 'epoch', 'open_until', 'probe_token',
+  'cooldown_until', 'quarantine_until', 'held_cost', 'disabled')
+local failures = tonumber(m[1]) or 0
+local opened = tonumber(m[2]) or 0
+local circuit = m[3] or ''
+local stored = tonumber(m[4]) or 0
+local open_until = tonumber(m[5]) or 0
+local probe = m[6] or ''
+local slot = math.floor(now / (window / 12))
+local held_score = reservation ~= '' and redis.call('ZSCORE', holds, reservation)
+local replay = string.sub(redis.call('GET', seen) or '', 1, 1) == 'D'
+local b = redis.call('HMGET', backend, 'score', 'cooldown_until', 'quarantine_until', 'quarantine_credential')
+local changed = false
+redis.call('TYPE', op)
+
+-- settle gives back what was reserved; the tokens that were really used stay.
+local function settle(used)
+  local tokens, money, at = reserved(reservation)
+  redis.call('ZREM', holds, reservation)
+  redis.call('HSET', model, 'held_cost', math.max((tonumber(m[9]) or 0) - money, 0))
+  local field = 'w' .. at % 13
+  local s, requests, sum = string.match(redis.call('HGET', model, field) or '', '^(%d+) (%d+) (%d+)$')
+  if tonumber(s) == at then
+    redis.call('HSET', model, field, string.format('%.0f %s %.0f', at, requests, math.max(tonumber(sum) - tokens + used, 0)))
+  end
+end
+
+local function release()
+  redis.call('HSET', model, 'probe_token', '', 'probe_owner', '', 'probe_until', 0)
+  changed = true
+end
+
+if replay then
+  if held_score then
+    settle(0)
+  end
+  if probe ~= '' and probe == token then
+    release()
+    redis.call('INCR', version)
+  end
+  return { 'REPLAY', now, redis.call('GET', version) or '0' }
+end
+
+redis.call('SET', seen, 'D', 'PX', keep)
+redis.call('HSET', model, 'last_request', now)
+if m[10] ~= '1' then
+  redis.call('PEXPIRE', model, model_keep)
+end
+if held_score then
+  settle(input + output)
+end
+
+-- The breaker. A result of an older circuit moves nothing.
+local function open()
+  opened = opened + 1
+  local time = math.min(base * 2 ^ math.min(opened - 1, 30), cap)
+  open_until = math.max(open_until, now + math.floor(time + time * jitter / 1000))
+  redis.call('HSET', model, 'circuit', 'open', 'opened', opened, 'epoch', stored + 1, 'open_until', open_until)
+  release()
+end
+
+local function close()
+  redis.call('HSET', model, 'circuit', '', 'opened', 0, 'epoch', stored + 1, 'failures', 0)
+  for i = 0, 11 do
+    redis.call('HDEL', model, 'b' .. i)
+  end
+  release()
+end
+
+local function bucket(field)
+  local s, ok, bad = string.match(redis.call('HGET', model, field) or '', '^(%d+) (%d+) (%d+)$')
+  return tonumber(s) or -100, tonumber(ok) or 0, tonumber(bad) or 0
+end
+
+local function closed()
+  local at = 'b' .. slot % 12
+  local s, ok, bad = bucket(at)
+  if s ~= slot then
+    ok, bad = 0, 0
+  end
+  if class == 'ok' then
+    redis.call('HSET', model, at, string.format('%.0f %.0f %.0f', slot, ok + 1, bad), 'failures', 0)
+    changed = changed or failures > 0
+    return
+  end
+  redis.call('HSET', model, at, string.format('%.0f %.0f %.0f', slot, ok, bad + 1), 'failures', failures + 1)
+  changed = changed or failures == 0
+  local all, wrong = 0, 0
+  for i = 0, 11 do
+    local s, ok, bad = bucket('b' .. i)
+    if s > slot - 12 and s <= slot then
+      all = all + ok + bad
+      wrong = wrong + bad
+    end
+  end
+  if failures + 1 >= streak or all >= least and 2 * wrong >= all then
+    open()
+  end
+end
+
+if epoch == stored then
+  if circuit == '' then
+    if class ~= 'neutral' then
+      closed()
+    end
+  elseif probe ~= '' and probe == token then
+    if class == 'ok' then
+      close()
+    elseif class == 'fail' then
+      redis.call('HSET', model, 'failures', failures + 1)
+      open()
+    else
+      release()
+    end
+  end
+end
+
+-- grow(key, field, old, by): deadlines only grow.
+local function grow(key, field, old, by)
+  if by > 0 and now + by > (tonumber(old) or 0) then
+    redis.call('HSET', key, field, now + by)
+    changed = true
+    return true
+  end
+end
+
+grow(model, 'cooldown_until', m[7], cooldown)
+grow(backend, 'cooldown_until', b[2], pause)
+if grow(model, 'quarantine_until', m[8], quarantine) then
+  redis.call('HSET', model, 'quarantine_kind', kind)
+end
+local old = b[4] == credential and b[3] or 0
+if grow(backend, 'quarantine_until', old, bar) then
+  redis.call('HSET', backend, 'quarantine_kind', kind, 'quarantine_credential', credential)
+end
+
+-- What was counted.
+if faulty == '1' then
+  redis.call('HINCRBY', model, 'errors', 1)
+  redis.call('HSET', model, 'last_failure', now)
+end
+spend(model, input, cached, output, cost, waste, 1)
+spend(backend, input, cached, output, cost, waste, 1)
+redis.call('PEXPIRE', backend, model_keep)
+if class ~= 'neutral' then
+  local score = tonumber(b[1]) or 1
+  redis.call('HSET', backend, 'score', string.format('%.6f', 0.8 * score + (class == 'ok' and 0.2 or 0)))
+end
+if op ~= model then
+  spend(op, input, cached, output, cost, waste, 1)
+  redis.call('PEXPIRE', op, cost_keep)
+end
+if tenant ~= model then
+  spend(tenant, input, cached, output, cost, waste, 1)
+  redis.call('PEXPIRE', tenant, cost_keep)
+end
+if reservation == '' then
+  use(model, 'quota', quota_period, now, 1)
+end
+use(model, 'budget', budget_period, now, cost)
+if changed then
+  redis.call('INCR', version)
+end
+return { 'OK', now, redis.call('GET', version) or '0' }
