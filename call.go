@@ -20,6 +20,7 @@ type Call struct {
 	Run     string
 	Agent   string
 	Attempt int           // 1 for the first try of the operation
+	Try     int           // calls that this claim has made of the step before this one
 	Epoch   Epoch         // of the claim that makes it: new with every try, takeover and return from a park
 	Last    string        // the model that answered the operation's call before this one; empty: none yet
 	Memo    *sync.Map     // what a caller remembers between the calls of one claim; nil: nothing

@@ -30,6 +30,7 @@ type Config struct {
 	Backends []Backend `yaml:"backends" desc:"The endpoints that serve models. The backend sim, which plays models inside the worker, is always there."`
 	Models   []Model   `yaml:"models" desc:"The models that requests can name, beside the built-in simulated ones."`
 	Pools    []Pool    `yaml:"pools" desc:"Models that stand in for each other, named where a model would be."`
+	Fleet    Fleet     `yaml:"fleet" desc:"How workers share what they know of models."`
 	Sim      Sim       `yaml:"sim" desc:"The simulated models."`
 
 	origins origins // where each value was set; nil when nobody loaded it
@@ -93,6 +94,13 @@ type Defaults struct {
 	Chat   string `yaml:"chat" default:"sim" desc:"Model of chat requests."`
 	Prompt string `yaml:"prompt" default:"sim" desc:"Model of prompt requests."`
 	Embed  string `yaml:"embed" default:"sim-embed" desc:"Model of embed requests."`
+}
+
+// Fleet says how workers share what they know of models.
+type Fleet struct {
+	SyncPolicy   string   `yaml:"sync_policy" default:"immediate" enum:"in-memory,sync-on-boundary,periodic,immediate" desc:"When counters go to Redis: never, at start and end, when an interval has passed, or with every call. Deadlines, breakers and sessions always go at once, except with in-memory, which gives up every promise for the fleet."`
+	SyncInterval Duration `yaml:"sync_interval" default:"5s" min:"100ms" max:"1h" desc:"Of sync_policy periodic."`
+	LockWait     Duration `yaml:"lock_wait" default:"30s" min:"100ms" max:"1h" desc:"How long a change of the fleet waits for the lock."`
 }
 
 // Sim sets the simulated models.

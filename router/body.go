@@ -19,7 +19,7 @@ func needsOf(snap *fleet.Snapshot, pool *fleet.Pool, call *lm.Call) Needs {
 	particular := false
 	for _, i := range pool.Members {
 		m := &snap.Models[i].Spec
-		particular = particular || m.Window > 0 || m.Capabilities != nil || m.Limits.TPM > 0 || m.Budget.USD > 0
+		particular = particular || m.Window > 0 || len(m.Capabilities) > 0 || m.Limits.TPM > 0 || m.Budget.USD > 0
 	}
 	if !particular {
 		return n

@@ -32,14 +32,15 @@ type Outcomes interface {
 
 // Options are what a Router works with. Snapshot and Providers are needed.
 type Options struct {
-	Snapshot  func() *fleet.Snapshot // the newest; never blocks, never nil
-	Providers map[string]Provider    // by backend
-	Sessions  Sessions               // nil: calls stick within their operation only
-	Outcomes  Outcomes               // nil: nobody is told
-	Owner     string                 // the worker, for probes
-	Lease     time.Duration          // of the worker's claims; default 10 s
-	Now       func() time.Time       // the server's time, of which deadlines are; default this process's
-	Metrics   *Metrics               // default: counted nowhere
+	Snapshot  func() *fleet.Snapshot      // the newest; never blocks, never nil
+	Providers map[string]Provider         // by backend
+	Fresh     func(context.Context) error // sees to it that the snapshot is not old, once per claim; nil: it never is
+	Sessions  Sessions                    // nil: calls stick within their operation only
+	Outcomes  Outcomes                    // nil: nobody is told
+	Owner     string                      // the worker, for probes
+	Lease     time.Duration               // of the worker's claims; default 10 s
+	Now       func() time.Time            // the server's time, of which deadlines are; default this process's
+	Metrics   *Metrics                    // default: counted nowhere
 	Log       zerolog.Logger
 }
 
@@ -69,6 +70,7 @@ func New(o Options) *Router {
 // InvalidRequest where no member could serve the call; else the provider's, with
 // ErrPoolExhausted in its chain where every member was tried.
 func (r *Router) Call(ctx context.Context, call lm.Call) (lm.Answer, error) {
+	r.fresh(ctx, &call)
 	snap := r.opts.Snapshot()
 	pool := target(snap, call.Model)
 	if pool == nil {
@@ -78,6 +80,23 @@ func (r *Router) Call(ctx context.Context, call lm.Call) (lm.Answer, error) {
 	t.ask = Ask{Key: homeKey(pool, &call), Needs: needsOf(snap, pool, &call)}
 	t.stick(ctx)
 	return t.run(ctx)
+}
+
+// freshened marks in a call's memo that its claim has asked for a fresh snapshot.
+type freshened struct{}
+
+func (r *Router) fresh(ctx context.Context, call *lm.Call) {
+	if r.opts.Fresh == nil {
+		return
+	}
+	if call.Memo != nil {
+		if _, done := call.Memo.LoadOrStore(freshened{}, true); done {
+			return
+		}
+	}
+	if err := r.opts.Fresh(ctx); err != nil {
+		r.trouble("snapshot", err, call)
+	}
 }
 
 // target finds a pool, or makes one of a model alone; nil: there is neither.

@@ -15,6 +15,7 @@ import (
 	"github.com/lighterman/lighterman/checkpoint"
 	"github.com/lighterman/lighterman/config"
 	"github.com/lighterman/lighterman/consumer"
+	"github.com/lighterman/lighterman/fleet"
 	"github.com/lighterman/lighterman/internal/embedded"
 	"github.com/lighterman/lighterman/lua"
 	"github.com/lighterman/lighterman/pipeline"
@@ -34,6 +35,7 @@ type Worker struct {
 	embedded *embedded.Server // nil unless this process keeps the Redis
 	models   []string
 	sim      *sim.Sim
+	fleet    *fleet.Manager // nil where nothing is declared
 	tools    *tool.Set
 	pipeline *pipeline.Pipeline
 	metrics  *prometheus.Registry
@@ -86,7 +88,7 @@ func StoreOptions(cfg *config.Config) lua.Options {
 
 func (w *Worker) wire() error {
 	latency := w.cfg.Sim.Latency.Std()
-	w.sim = sim.New(sim.Options{CallLog: w.cfg.Sim.CallLog, Worker: w.name(), Latency: func(string) time.Duration { return latency }})
+	w.sim = sim.New(sim.Options{CallLog: w.cfg.Sim.CallLog, Worker: w.name(), Latency: func(string) time.Duration { return latency }, Faults: simFaults(w.cfg)})
 	calls, err := w.sim.Log()
 	if err != nil {
 		return fmt.Errorf("sim.call_log: %w", err)
@@ -95,8 +97,11 @@ func (w *Worker) wire() error {
 	if err := w.tools.Add(lookup, handler, tool.Hidden()); err != nil {
 		return err
 	}
-	caller := newCaller(w.sim, w.cfg.Models)
-	w.models = caller.names
+	w.models = ModelNames(w.cfg)
+	caller, err := w.route()
+	if err != nil {
+		return err
+	}
 	metrics := pipeline.NewMetrics(w.metrics)
 	codec, err := checkpoint.New(checkpoint.Options{MaxBytes: int(w.cfg.Limits.Checkpoint), Log: w.log, Observe: metrics.Checkpoint})
 	if err != nil {
@@ -192,6 +197,27 @@ func (w *Worker) run(ctx context.Context) error {
 		w.log.Warn().Err(err).Msg("publish model names")
 	}
 	w.banner()
+	if w.fleet == nil {
+		return w.consumer.Run(ctx)
+	}
+	return w.runWithFleet(ctx)
+}
+
+// runWithFleet keeps the fleet's state fresh for as long as the consumer runs, and
+// saves what is left of it when that has ended.
+func (w *Worker) runWithFleet(ctx context.Context) error {
+	if err := w.fleet.Load(ctx); err != nil {
+		w.log.Warn().Err(err).Msg("fleet state not read; all models count as healthy until it is")
+	}
+	watching, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var watch sync.WaitGroup
+	watch.Go(func() {
+		if err := w.fleet.Run(watching); err != nil {
+			w.log.Warn().Err(err).Msg("fleet counters not saved")
+		}
+	})
+	defer watch.Wait()
+	defer stop()
 	return w.consumer.Run(ctx)
 }
 

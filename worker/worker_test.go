@@ -139,7 +139,7 @@ func TestRun_BuiltInKindsAndCustomFuncs(t *testing.T) {
 	if got := ask(t, c, lm.Request{Kind: "broken", Body: json.RawMessage(`{}`)}); got.Outcome != lm.Failed || got.Err.Kind != lm.PermanentFailure || got.Attempts != 1 {
 		t.Errorf("a permanent error: %+v", got)
 	}
-	if got := ask(t, c, lm.Request{Body: chat, Model: "nope"}); got.Outcome != lm.Failed || got.Err.Kind != lm.ModelNotFound {
+	if got := ask(t, c, lm.Request{Body: chat, Model: "nope"}); got.Outcome != lm.Failed || got.Err.Kind != lm.UnknownModel {
 		t.Errorf("an unknown model: %+v", got)
 	}
 	names, err := w.Store().Names(t.Context())

@@ -53,7 +53,7 @@ func (s *Sim) reply(name string, c *lighterman.Call, r *request) (Reply, error) 
 	case Tools:
 		return toolReply(r), nil
 	case Flaky:
-		if fails(c.Key, c.Attempt) {
+		if fails(c.Key, max(c.Attempt, 1)+c.Try) {
 			return Reply{Err: lighterman.Errorf(lighterman.ProviderFailed, "HTTP 500: the server had an error (simulated)")}, nil
 		}
 	case Limited:
@@ -79,9 +79,9 @@ func builtin(name string) bool {
 
 // fails decides for sim-flaky by a hash of the call's key and attempt: 3 in 10
 // of all first, second and third attempts fail, whichever process asks, and
-// from the fourth on none does. So a call repeated under the same attempt
-// fails again, the next attempt draws anew, and an operation with the default
-// five attempts always ends well.
+// from the fourth on none does; a try within an attempt counts as one more. So a
+// call repeated as the same try of the same attempt fails again, the next one
+// draws anew, and an operation with the default five attempts always ends well.
 func fails(key string, attempt int) bool {
 	attempt = max(attempt, 1)
 	return attempt <= 3 && mix(hash(key)+uint64(attempt)*0x9e3779b97f4a7c15)%10 < 3

@@ -202,7 +202,7 @@ func (f *enqueueFlags) client(ctx context.Context, cfg *config.Config, store *lu
 			return nil, err
 		}
 		if len(names) == 0 {
-			names = worker.ModelNames(cfg.Models)
+			names = worker.ModelNames(cfg)
 		}
 		opts = append(opts, producer.WithModels(names))
 	}

@@ -1,0 +1,93 @@
+package worker
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	lm "github.com/lighterman/lighterman"
+	"github.com/lighterman/lighterman/config"
+	"github.com/lighterman/lighterman/internal/redistest"
+	"github.com/lighterman/lighterman/provider/sim"
+)
+
+func TestSimModels_AreTheSimulators(t *testing.T) {
+	want := sim.New(sim.Options{}).Models()
+	if got := config.SimModels(); !slices.Equal(got, want) {
+		t.Errorf("config knows %v, the simulator has %v", got, want)
+	}
+}
+
+// pooled declares a pool of three simulated members: limited is rate-limited for a
+// while, breaking starts to fail for good, spare is only for failover.
+func pooled(s *redistest.Server) *config.Config {
+	cfg := settings(s)
+	for _, id := range []string{"limited", "breaking", "spare"} {
+		cfg.Models = append(cfg.Models, config.Model{ID: id, Backend: "sim", Name: sim.Plain})
+	}
+	cfg.Pools = []config.Pool{{
+		ID:      "chat",
+		Members: []config.Member{{ModelID: "limited", Weight: 1, Role: "member"}, {ModelID: "breaking", Weight: 1, Role: "member"}, {ModelID: "spare", Weight: 1, Role: "failover_only"}},
+		Routing: config.Routing{Home: "deterministic", StickyScope: "thread", FailbackAfter: config.Duration(10 * time.Minute)},
+		Switch:  config.Switch{OnCircuitOpen: true, OnQuota: true, OnPermanent: true},
+	}}
+	cfg.Sim.Faults = []config.Fault{
+		{Model: "limited", Kind: "rate_limited", After: 5, Count: 1, Rate: 1, RetryAfter: config.Duration(2 * time.Second)},
+		{Model: "breaking", Kind: "provider", After: 10, Rate: 1},
+	}
+	return cfg
+}
+
+// Two workers with one pool complete everything, whatever its members do, and a
+// result tells of every switch (issue: done when).
+func TestRoute_APoolCompletesEverythingAndTellsOfSwitches(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	for range 2 {
+		run(t, newWorker(t, pooled(server)))
+	}
+	c := client(t, separate(t, server))
+	const operations = 120
+	ids := make([]lm.TraceID, operations)
+	for i := range ids {
+		body := json.RawMessage(fmt.Sprintf(`{"messages":[{"role":"user","content":"question %d?"}]}`, i))
+		a, err := c.Enqueue(t.Context(), lm.Request{Model: "chat", Thread: fmt.Sprint("t", i%40), Body: body})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids[i] = a.ID
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	switched := ""
+	for _, id := range ids {
+		r, err := c.Wait(ctx, id)
+		if err != nil || r.Outcome != lm.Succeeded {
+			t.Fatalf("%s: %+v %v", id, r, err)
+		}
+		switched += strings.Join(r.Route, "\n") + "\n"
+	}
+	for _, want := range []string{"chat: limited rate_limited, breaking failover, spare healthy", "breaking error_threshold, spare"} {
+		if !strings.Contains(switched, want) {
+			t.Errorf("no result tells of %q:\n%s", want, switched)
+		}
+	}
+}
+
+// Where nothing is declared the shared state costs nothing: no key of it is there.
+func TestRoute_NothingDeclaredKeepsNoState(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	w := newWorker(t, settings(server))
+	run(t, w)
+	if got := ask(t, client(t, separate(t, server)), lm.Request{Thread: "t", Body: json.RawMessage(`{"messages":[{"role":"user","content":"Why?"}]}`)}); got.Outcome != lm.Succeeded {
+		t.Fatalf("%+v", got)
+	}
+	if keys := server.Client().Keys(t.Context(), "*model*").Val(); w.fleet != nil || len(keys) > 0 {
+		t.Errorf("manager %v, keys %v", w.fleet, keys)
+	}
+}
