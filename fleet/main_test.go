@@ -74,8 +74,9 @@ func helperManager(url string, o Options) (*Manager, error) {
 // twice where its number is divisible by 10: policy, process number, n.
 func recordsHelper(url string, args []string) error {
 	var n, process int
-	fmt.Sscan(args[1], &process)
-	fmt.Sscan(args[2], &n)
+	if _, err := fmt.Sscan(args[1]+" "+args[2], &process, &n); err != nil {
+		return err
+	}
 	m, err := helperManager(url, Options{Policy: SyncPolicy(args[0])})
 	if err != nil {
 		return err
@@ -113,7 +114,7 @@ func holderHelper(url string, _ []string) error {
 	fmt.Println("held", h.Fence)
 	var line string
 	for {
-		if _, err := fmt.Scanln(&line); err != nil {
+		if n, _ := fmt.Scanln(&line); n == 0 {
 			return nil
 		}
 		// Straight to the script: what it believes itself must not matter.

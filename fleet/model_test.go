@@ -196,7 +196,7 @@ func closedByOthers(w world, s step) string {
 	}
 	a := w.workers[i]
 	mine := a.probe && a.epoch == 0 && w.circuit.probe == token(i)
-	if w.circuit.open && !s.to.circuit.open && !(mine && s.what[2:] == "ok") {
+	if w.circuit.open && !s.to.circuit.open && (!mine || s.what[2:] != "ok") {
 		return "closed by a result that is not its probe's"
 	}
 	if a.calling && mine && w.circuit.open && s.what[2:] == "neutral" && s.to.circuit.probe != "" {

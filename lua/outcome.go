@@ -11,10 +11,10 @@ import (
 
 // Lifetimes of what the fleet keeps of its models.
 const (
-	seenKept  = 15 * time.Minute    // of a call's replay key, after its outcome
-	modelKept = 45 * 24 * time.Hour // of an unused model: longer than any deadline and any period
-	costKept  = 25 * time.Hour      // of an operation's costs
-	tenantKept= 45 * 24 * time.Hour // of a tenant's
+	seenKept   = 15 * time.Minute    // of a call's replay key, after its outcome
+	modelKept  = 45 * 24 * time.Hour // of an unused model: longer than any deadline and any period
+	costKept   = 25 * time.Hour      // of an operation's costs
+	tenantKept = 45 * 24 * time.Hour // of a tenant's
 )
 
 // hotPatience bounds how long what is recorded of a call is tried again: the

@@ -51,6 +51,13 @@ func answers(ctx context.Context, addr string) bool {
 // reading is a command that only reads: it has the common flags, opens the
 // store, and closes it after run.
 func reading(cmd *cobra.Command, run func(ctx context.Context, s *lua.Store, args []string) error) *cobra.Command {
+	return configured(cmd, func(ctx context.Context, s *lua.Store, _ *config.Config, args []string) error {
+		return run(ctx, s, args)
+	})
+}
+
+// configured is reading for a command that needs the configuration too.
+func configured(cmd *cobra.Command, run func(ctx context.Context, s *lua.Store, cfg *config.Config, args []string) error) *cobra.Command {
 	flags := worker.AddCommonFlags(cmd.Flags(), "redis")
 	cmd.RunE = func(_ *cobra.Command, args []string) error {
 		cfg, err := flags.Load()
@@ -64,7 +71,7 @@ func reading(cmd *cobra.Command, run func(ctx context.Context, s *lua.Store, arg
 			return err
 		}
 		defer store.Close() //nolint:errcheck // nothing was written
-		return interrupted(ctx, run(ctx, store, args))
+		return interrupted(ctx, run(ctx, store, cfg, args))
 	}
 	return cmd
 }

@@ -1,0 +1,155 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"time"
+
+	lm "github.com/lighterman/lighterman"
+	"github.com/lighterman/lighterman/config"
+	"github.com/lighterman/lighterman/fleet"
+	"github.com/lighterman/lighterman/lua"
+	"github.com/lighterman/lighterman/worker"
+	"github.com/spf13/cobra"
+)
+
+// modelsCommand shows and changes the fleet's models.
+func modelsCommand() *cobra.Command {
+	var output string
+	cmd := &cobra.Command{Use: "models", Short: "How the models do, for the whole fleet", Args: noArgs}
+	cmd.Flags().StringVarP(&output, "output", "o", "table", "table or json")
+	cmd.AddCommand(
+		operateCommand("disable", "Have no worker start a call of a model, until it is enabled", "disabled; the fleet starts no new calls of it"),
+		operateCommand("enable", "Have workers call a disabled model again", "enabled"),
+		operateCommand("reset", "Close a model's circuit, and end its and its backend's cooldown and quarantine", "reset"),
+	)
+	return configured(cmd, func(ctx context.Context, s *lua.Store, cfg *config.Config, _ []string) error {
+		how, err := validFormat(output, "table", "json")
+		if err != nil {
+			return err
+		}
+		m, err := fleetOf(ctx, s, cfg)
+		if err != nil {
+			return err
+		}
+		state, err := m.System(ctx)
+		if err != nil {
+			return err
+		}
+		if how == "json" {
+			return printJSON(cmd.OutOrStdout(), state)
+		}
+		return printModels(cmd, state)
+	})
+}
+
+// fleetOf is the fleet's state as this configuration declares it.
+func fleetOf(ctx context.Context, s *lua.Store, cfg *config.Config) (*fleet.Manager, error) {
+	host, _ := os.Hostname()
+	m, err := fleet.New(s, fleet.Options{Spec: worker.FleetSpec(cfg), Owner: fmt.Sprintf("cli-%s-%d", host, os.Getpid())})
+	if err != nil {
+		return nil, err
+	}
+	return m, m.Load(ctx)
+}
+
+func operateCommand(what, short, done string) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: what + " MODEL...", Short: short,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return usagef("want one model or more; `lighterman models` lists them")
+			}
+			return nil
+		},
+	}
+	return configured(cmd, func(ctx context.Context, s *lua.Store, cfg *config.Config, args []string) error {
+		m, err := fleetOf(ctx, s, cfg)
+		if err != nil {
+			return err
+		}
+		if err := knownModels(m, args); err != nil {
+			return err
+		}
+		for _, id := range args {
+			if err := m.Operate(ctx, id, what); err != nil {
+				return err
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "%s  %s\n", id, done)
+		}
+		return nil
+	})
+}
+
+// knownModels refuses names that the configuration does not declare, before
+// anything is changed.
+func knownModels(m *fleet.Manager, ids []string) error {
+	snap := m.Snapshot()
+	for _, id := range ids {
+		if snap.Model(id) != nil {
+			continue
+		}
+		var names []string
+		for i := range snap.Models {
+			names = append(names, snap.Models[i].Spec.ID)
+		}
+		hint := ""
+		if near := lm.DidYouMean(id, names); near != "" {
+			hint = fmt.Sprintf("; did you mean %s?", near)
+		}
+		return usagef("%q is no declared model%s", id, hint)
+	}
+	return nil
+}
+
+func printModels(cmd *cobra.Command, s fleet.SystemState) error {
+	t := newTable(cmd.OutOrStdout(), "MODEL", "BACKEND", "STATUS", "REASON", "CIRCUIT", "COOLDOWN", "ERRORS 60s", "REQUESTS", "QUOTA", "BUDGET", "COST")
+	for _, m := range s.Models {
+		t.row(m.ID, m.Backend, m.Status, reasonText(m, s.At), circuitText(m, s.At), left(m.CooldownRemaining), fmt.Sprintf("%.0f%%", 100*m.ErrorRate),
+			m.Requests, ofTotal(fmt.Sprint(m.QuotaUsed), fmt.Sprint(m.Quota), m.Quota > 0), ofTotal(dollars(m.BudgetUsed), dollars(m.BudgetUSD), m.BudgetUSD > 0), dollars(m.CostUSD))
+	}
+	return t.flush()
+}
+
+func reasonText(m fleet.ModelView, now time.Time) string {
+	switch {
+	case m.Reason == "":
+		return "-"
+	case m.QuarantineUntil.After(now):
+		return fmt.Sprintf("%s (%s, %s)", m.Reason, m.QuarantineKind, left(m.QuarantineUntil.Sub(now)))
+	case m.Until.After(now):
+		return fmt.Sprintf("%s (%s)", m.Reason, left(m.Until.Sub(now)))
+	default:
+		return string(m.Reason)
+	}
+}
+
+func circuitText(m fleet.ModelView, now time.Time) string {
+	switch {
+	case m.Circuit == "open":
+		return "open " + left(m.OpenUntil.Sub(now))
+	case m.ProbeUntil.After(now):
+		return m.Circuit + ", probe by " + m.ProbeOwner
+	case m.Circuit == "closed" && m.Failures > 0:
+		return fmt.Sprintf("closed, %d failed", m.Failures)
+	default:
+		return m.Circuit
+	}
+}
+
+func left(d time.Duration) string {
+	if d <= 0 {
+		return "-"
+	}
+	return short(d)
+}
+
+func ofTotal(used, total string, has bool) string {
+	if !has {
+		return "-"
+	}
+	return used + "/" + total
+}
+
+func dollars(usd float64) string { return fmt.Sprintf("$%.4g", usd) }
