@@ -77,7 +77,7 @@ func (r *Router) Call(ctx context.Context, call lm.Call) (lm.Answer, error) {
 		return lm.Answer{}, lm.Errorf(lm.UnknownModel, "model %q is not declared here", clip(call.Model))
 	}
 	t := &trip{r: r, call: call, snap: snap, pool: pool, here: -1, stream: stream{to: call.Stream}}
-	t.ask = Ask{Key: homeKey(pool, &call), Needs: needsOf(snap, pool, &call)}
+	t.ask = Ask{Key: HomeKey(pool, &call), Needs: needsOf(snap, pool, &call)}
 	t.stick(ctx)
 	return t.run(ctx)
 }

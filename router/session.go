@@ -24,8 +24,8 @@ func scopeOf(pool *fleet.Pool, call *lm.Call) (fleet.Scope, string) {
 	return fleet.ScopeRun, call.Run
 }
 
-// homeKey is what a call's home follows from.
-func homeKey(pool *fleet.Pool, call *lm.Call) string {
+// HomeKey is what a call's home follows from.
+func HomeKey(pool *fleet.Pool, call *lm.Call) string {
 	if call.Agent != "" {
 		return call.Agent
 	}

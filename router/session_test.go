@@ -190,8 +190,8 @@ func TestSession_OfAThreadOrRunOrNothing(t *testing.T) {
 		if scope, id, ok := strings.Cut(c.id, " "); ok {
 			want = fleet.NewSessionKey("chat", c.call.Tenant, fleet.Scope(scope), id)
 		}
-		if key := SessionOf(c.pool, &c.call); key != want || homeKey(c.pool, &c.call) != c.home {
-			t.Errorf("%+v: session %q, home key %q, want %q and %q", c.call, key, homeKey(c.pool, &c.call), want, c.home)
+		if key := SessionOf(c.pool, &c.call); key != want || HomeKey(c.pool, &c.call) != c.home {
+			t.Errorf("%+v: session %q, home key %q, want %q and %q", c.call, key, HomeKey(c.pool, &c.call), want, c.home)
 		}
 	}
 	if one := Alone(newTruth(pool("a b"), nil).snap, "a"); SessionOf(one, &lm.Call{Thread: "t"}) != "" {

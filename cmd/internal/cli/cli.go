@@ -100,7 +100,7 @@ func Lighterman() *cobra.Command {
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	cmd.AddCommand(devCommand(), demoCommand(), Worker(), Enqueue(), listCommand(), showCommand(), statusCommand(), cancelCommand(), deadCommand(), configCommand(),
-		modelsCommand(), lockCommand())
+		modelsCommand(), poolsCommand(), lockCommand())
 	return cmd
 }
 
