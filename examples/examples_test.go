@@ -320,7 +320,7 @@ func TestExamples(t *testing.T) {
 			}
 
 			stdout, stderr, status = e.ask(t, command, url, "order-42", question, "no-such-model")
-			if status != 1 || stdout != "" || !strings.Contains(stderr, "model_not_found") || !strings.Contains(stderr, string(f.lastEnded().ID)) {
+			if status != 1 || stdout != "" || !strings.Contains(stderr, "unknown_model") || !strings.Contains(stderr, string(f.lastEnded().ID)) {
 				t.Errorf("a failed one: status %d, %q, stderr %q", status, stdout, stderr)
 			}
 
@@ -360,7 +360,7 @@ func TestExamples_Embedded(t *testing.T) {
 				t.Errorf("status %d, %q, stderr %q; the result is %q", status, stdout, stderr, e.printed(r))
 			}
 			stdout, stderr, status = e.ask(t, command, server.URL(), e.name, "Why do rivers bend?", "no-such-model")
-			if status != 1 || stdout != "" || !strings.Contains(stderr, "model_not_found") {
+			if status != 1 || stdout != "" || !strings.Contains(stderr, "unknown_model") {
 				t.Errorf("a failed one: status %d, %q, stderr %q", status, stdout, stderr)
 			}
 			if _, stderr, status = e.ask(t, command, server.URL(), "not a name", "?", ""); status == 0 || !strings.Contains(stderr, "not a name") && !strings.Contains(stderr, "NAME") {

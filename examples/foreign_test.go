@@ -230,7 +230,7 @@ func TestWire_Fields(t *testing.T) {
 	f.push("id", "b", "model", "no-such-model", "body", good)
 	f.drained()
 	failed := f.rdb.HGetAll(ctx, "{lm:0}:result:0-b").Val()
-	if failed["outcome"] != "failed" || failed["body"] != "" || !strings.HasPrefix(failed["error"], `{"kind":"model_not_found","message":"`) {
+	if failed["outcome"] != "failed" || failed["body"] != "" || !strings.HasPrefix(failed["error"], `{"kind":"unknown_model","message":"`) {
 		t.Errorf("a failed one's result: %v", failed)
 	}
 	for field := range result {

@@ -326,3 +326,41 @@ func (k keep) Call(ctx context.Context, c lm.Call) (lm.Answer, error) {
 	*k.late = c.Stream
 	return k.Provider.Call(ctx, c)
 }
+
+// A member that a call has left because its circuit opened is not called again by
+// it, though it may be well again.
+func TestRouter_WhatACallHasLeftStaysLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, pool("a b", first), states{"a": {Failures: 4}})
+		b.fail("a", fails(lm.ProviderFailed, 0))
+		b.fail("b", fails(lm.RateLimited, time.Hour))
+		b.hold = func(_ context.Context, model string) {
+			if model == "b" {
+				b.truth.mu.Lock()
+				defer b.truth.mu.Unlock()
+				b.states["a"] = fleet.ModelState{}
+			}
+		}
+		if got := b.call(t); got != "parked chat: all members cold" || b.called() != "a b" {
+			t.Errorf("%s by %s", got, b.called())
+		}
+	})
+}
+
+type providerFunc func(context.Context, lm.Call) (lm.Answer, error)
+
+func (f providerFunc) Call(ctx context.Context, c lm.Call) (lm.Answer, error) { return f(ctx, c) }
+
+// Once its own side has ended a call nobody else is asked, whatever the provider
+// said last.
+func TestRouter_ACallThatHasEndedGoesNowhere(t *testing.T) {
+	b := newBench(t, pool("a b", first), nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	b.router.opts.Providers["b-a"] = providerFunc(func(context.Context, lm.Call) (lm.Answer, error) {
+		cancel()
+		return lm.Answer{}, fails(lm.Overloaded, 0)
+	})
+	if got := said(b.router.Call(ctx, newCall())); got != "overloaded" || b.called() != "" || !b.outcomes[0].Neutral {
+		t.Errorf("%s, called %q, outcomes %+v", got, b.called(), b.outcomes)
+	}
+}
