@@ -121,3 +121,29 @@ func TestParse_AModelInUseByAPoolStays(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// A configuration that was put together by hand is filled and held to the same
+// rules, in lists within lists too.
+func TestFillAndValidate_Routing(t *testing.T) {
+	c := config.Default()
+	c.Models = []config.Model{{ID: "m", Backend: "sim", Name: "sim"}}
+	c.Pools = []config.Pool{{ID: "p", Members: []config.Member{{ModelID: "m"}}}}
+	c.Fill()
+	if m := c.Pools[0].Members[0]; m.Weight != 1 || m.Role != "member" || c.Pools[0].Routing.Home != "deterministic" || !c.Pools[0].Switch.OnQuota || c.Models[0].Budget.Period != "daily_utc" {
+		t.Errorf("filled: %+v %+v", c.Pools[0], c.Models[0])
+	}
+	if err := c.Validate(); err != nil {
+		t.Error(err)
+	}
+	c.Models[0].Price.Input = -1
+	c.Pools[0].Members[0].Weight = -1
+	for len(c.Pools[0].Members) <= 64 {
+		c.Pools[0].Members = append(c.Pools[0].Members, config.Member{ModelID: "m", Weight: 1, Role: "member"})
+	}
+	err := c.Validate()
+	for _, want := range []string{"models[0].price.input: -1 is out of range", "pools[0].members[0].weight: -1 is out of range", "pools[0].members: 65 members, at most 64"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("no %q in %v", want, err)
+		}
+	}
+}

@@ -87,7 +87,11 @@ func (f *truth) ChangeSession(_ context.Context, key fleet.SessionKey, c fleet.S
 		s = fleet.Session{Gen: s.Gen, Changed: true}
 	}
 	f.sessions[key] = s
-	f.changes = append(f.changes, fmt.Sprintf("%s %s>%s%s %v", c.Kind, c.From, c.To, c.FailbackTo, s.Changed))
+	what := string(c.Kind)
+	if c.FailbackTo != "" {
+		what = "back"
+	}
+	f.changes = append(f.changes, fmt.Sprintf("%s %s>%s%s %v", what, c.From, c.To, c.FailbackTo, s.Changed))
 	return s, nil
 }
 
@@ -103,9 +107,12 @@ func (f *truth) Admit(_ context.Context, a fleet.Admission) (fleet.Admitted, err
 	return fleet.Admitted{OK: true, Probe: f.states[a.Model].Circuit != "", Reservation: "r-" + a.Key, CircuitEpoch: 9}, f.down
 }
 
-func (f *truth) Record(_ context.Context, o fleet.Outcome) error {
+func (f *truth) Record(ctx context.Context, o fleet.Outcome) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
 	f.outcomes = append(f.outcomes, o)
 	s := f.states[o.Model]
 	switch {
@@ -136,7 +143,7 @@ type models struct {
 	mu     sync.Mutex
 	calls  []string
 	script map[string][]error
-	frames map[string]string // sent as one frame before it answers or fails
+	frames map[string]string // sent a frame a word before it answers or fails
 	hold   func(ctx context.Context, model string)
 }
 
@@ -153,8 +160,10 @@ func (m *models) Call(ctx context.Context, call lm.Call) (lm.Answer, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.calls = append(m.calls, call.Model)
-	if text := m.frames[call.Model]; text != "" && call.Stream != nil {
-		call.Stream(lm.Frame{Type: lm.FrameToken, Data: text})
+	for word := range strings.FieldsSeq(m.frames[call.Model]) {
+		if call.Stream != nil {
+			call.Stream(lm.Frame{Type: lm.FrameToken, Data: word})
+		}
 	}
 	if ctx.Err() != nil {
 		return lm.Answer{}, &lm.Error{Kind: lm.CallCancelled, Err: context.Cause(ctx)}

@@ -68,6 +68,13 @@ func TestRouter_WhatFollowsAnError(t *testing.T) {
 				if len(b.outcomes) != len(b.calls) {
 					t.Errorf("%d outcomes of %d calls", len(b.outcomes), len(b.calls))
 				}
+				keys := map[string]bool{}
+				for _, o := range b.outcomes {
+					keys[o.Key] = true
+				}
+				if len(keys) != len(b.outcomes) {
+					t.Errorf("%d replay keys of %d calls", len(keys), len(b.outcomes))
+				}
 			})
 		})
 	}
@@ -304,12 +311,12 @@ func TestRouter_Frames(t *testing.T) {
 		call := newCall(func(c *lm.Call) {
 			c.Stream = func(f lm.Frame) { got = append(got, string(f.Type)+" "+f.Data) }
 		})
-		b.router.opts.Providers = map[string]Provider{"b-a": keep{b.models, &late}, "b-b": b.models}
+		b.router.opts.Providers = map[string]Provider{"b-a": keep{b.models, &late}, "b-b": keep{b.models, &late}}
 		if a := said(b.router.Call(t.Context(), call)); a != "b" {
 			t.Fatal(a)
 		}
 		late(lm.Frame{Type: lm.FrameToken, Data: "too late"})
-		want := []string{"token from a", "reset ", "token from a", "reset ", "token from b"}
+		want := []string{"token from", "token a", "reset ", "token from", "token a", "reset ", "token from", "token b"}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Error(diff)
 		}

@@ -39,7 +39,7 @@ func TestSession_BoundByTheFirstServedCall(t *testing.T) {
 		if got := b.call(t, thread("t")); got != "a" || b.sessions[keyOf(b, "t")].Active != "a" {
 			t.Errorf("served by %s after 11 idle minutes, want home", got)
 		}
-		want := "bind >b true; served b> true; move b>a true; served a> true"
+		want := "bind >b true; served b> true; back b>a true; served a> true"
 		if got := strings.Join(b.changes, "; "); got != want {
 			t.Errorf("changes %s, want %s", got, want)
 		}
@@ -268,5 +268,18 @@ func TestSession_AMemberThatLeftThePool(t *testing.T) {
 	b.call(t, thread("t"))
 	if s := b.sessions[key]; s.Home != "a" || s.Active != "a" || !cmp.Equal(b.changes, []string{"drop gone> true", "bind >a true"}) {
 		t.Errorf("%+v by %v", s, b.changes)
+	}
+}
+
+// A call that the session's member cannot serve goes elsewhere once, and nothing
+// is written of it.
+func TestSession_ADetourChangesNothing(t *testing.T) {
+	spec := pool("a b", first)
+	spec.Models[0].Capabilities = fleet.Capabilities{fleet.CanTools: false}
+	b := newBench(t, spec, nil)
+	b.sessions[keyOf(b, "t")] = fleet.Session{Home: "a", Active: "a", Exists: true, Gen: 1, IdleSince: time.Now().Add(-time.Minute)}
+	tools := func(c *lm.Call) { c.Body = []byte(`{"messages":[],"tools":[{}]}`) }
+	if got := b.call(t, thread("t"), tools); got != "b" || len(b.changes) > 0 {
+		t.Errorf("served by %s, changes %v", got, b.changes)
 	}
 }
