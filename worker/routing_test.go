@@ -91,3 +91,27 @@ func TestRoute_NothingDeclaredKeepsNoState(t *testing.T) {
 		t.Errorf("manager %v, keys %v", w.fleet, keys)
 	}
 }
+
+// A declared model's calls are counted for the fleet, those of a built-in one are
+// not.
+func TestRoute_CountsDeclaredModels(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	cfg := settings(server)
+	cfg.Models = []config.Model{{ID: "mine", Backend: "sim", Name: sim.Plain}}
+	w := newWorker(t, cfg)
+	run(t, w)
+	c := client(t, separate(t, server))
+	for _, model := range []string{sim.Plain, "mine"} {
+		if got := ask(t, c, lm.Request{Model: model, Body: json.RawMessage(`{"messages":[{"role":"user","content":"Why?"}]}`)}); got.Outcome != lm.Succeeded {
+			t.Fatalf("%+v", got)
+		}
+	}
+	if err := w.fleet.Load(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	snap := w.fleet.Snapshot()
+	if mine, builtin := snap.Model("mine").State.Requests, snap.Model(sim.Plain).State.Requests; mine != 1 || builtin != 0 {
+		t.Errorf("counted %d calls of a declared model and %d of a built-in one, want 1 and 0", mine, builtin)
+	}
+}
