@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -194,7 +195,9 @@ func TestOutOfMemory_NothingIsHalfWritten(t *testing.T) {
 	c := admit(t, m, Admission{Model: "c", Key: "held", Cost: 0.1})
 	state := func() string {
 		var b strings.Builder
-		for _, k := range rdb.Keys(ctx, "*").Val() {
+		keys := rdb.Keys(ctx, "*").Val()
+		slices.Sort(keys)
+		for _, k := range keys {
 			b.WriteString(k + fmt.Sprintf("%x", rdb.Dump(ctx, k).Val()))
 		}
 		return b.String()
