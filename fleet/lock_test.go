@@ -271,6 +271,44 @@ func TestRotate_CountsAndNeedsTheLock(t *testing.T) {
 		if err := m.Operate(ctx, "b", lua.ModelEnable); err != nil {
 			t.Fatal(err)
 		}
+		rotate("", 2)
+		if p := must[SystemState](t)(m.System(ctx)).Pools[0]; p.LastTrigger != Manual {
+			t.Errorf("enabled again: %+v", p)
+		}
+		// What brought a member back is found out.
+		key := "{lm:fleet}:model:b"
+		now := m.Now()
+		later, before := now.Add(time.Hour).UnixMilli(), now.Add(-time.Hour).UnixMilli()
+		for i, row := range []struct {
+			fields []any
+			back   []any
+			want   Trigger
+		}{
+			{[]any{"cooldown_until", later}, []any{"cooldown_until", before}, CooldownExpired},
+			{[]any{"quarantine_until", later}, []any{"quarantine_until", before}, CooldownExpired},
+			{[]any{"circuit", "open", "open_until", before}, []any{"circuit", ""}, ProbeSuccess},
+		} {
+			rdb.HSet(ctx, key, row.fields...)
+			rotate("", int64(3+2*i))
+			if p := must[SystemState](t)(m.System(ctx)).Pools[0]; p.LastTrigger != Deactivated {
+				t.Errorf("%v: %+v", row.fields, p)
+			}
+			rdb.HSet(ctx, key, row.back...)
+			rotate("", int64(4+2*i))
+			if p := must[SystemState](t)(m.System(ctx)).Pools[0]; p.LastTrigger != row.want {
+				t.Errorf("%v: %s, want %s", row.back, p.LastTrigger, row.want)
+			}
+		}
+		rdb.HSet(ctx, "{lm:fleet}:model:c", "quota_used", 100, "quota_start", Monthly.Start(now).UnixMilli())
+		rotate("", 9)
+		rdb.HSet(ctx, "{lm:fleet}:model:c", "quota_used", 0)
+		rotate("", 10)
+		if p := must[SystemState](t)(m.System(ctx)).Pools[0]; p.LastTrigger != QuotaReset {
+			t.Errorf("a new period: %+v", p)
+		}
+		if err := m.Operate(ctx, "b", lua.ModelDisable); err != nil {
+			t.Fatal(err)
+		}
 		rdb.Del(ctx, "{lm:fleet}:lock")
 		if _, err := m.Rotate(ctx, h, "p", Manual); !errors.Is(err, ErrLockLost) {
 			t.Errorf("without the lock: %v", err)

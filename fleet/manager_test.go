@@ -279,6 +279,17 @@ func TestSnapshot_ACooldownReachesEveryWorkerWithinASecond(t *testing.T) {
 			until(t, "the cooldown is seen", func() bool { return !m.Snapshot().Model("a").State.CooldownUntil.Before(want) })
 			took = append(took, time.Since(set))
 		}
+		// And so does an operator's word, from a process that only gives it.
+		disabled := round%2 == 0
+		word := map[bool]string{true: lua.ModelDisable, false: lua.ModelEnable}[disabled]
+		if err := manager(t, storeOn(t, server), false).Operate(ctx, "b", word); err != nil {
+			t.Fatal(err)
+		}
+		set = time.Now()
+		for _, m := range ms {
+			until(t, word+" is seen", func() bool { return m.Snapshot().Model("b").State.Disabled == disabled })
+			took = append(took, time.Since(set))
+		}
 	}
 	slices.Sort(took)
 	p99 := took[len(took)*99/100]

@@ -90,9 +90,28 @@ func (y *memory) RecordCall(_ context.Context, o lua.CallOutcome) (lua.Recorded,
 		o.Key = strconv.Itoa(y.calls) + " " + now.String()
 	}
 	l, on := y.openLocked(o.Model, o.Backend)
+	before := seenBy(l, on)
 	fresh := l.outcome(now.UnixMilli(), on, o)
-	y.version++ // reading costs nothing here
+	if seenBy(l, on) != before {
+		y.version++
+	}
 	return lua.Recorded{Replay: !fresh, Now: now, Version: y.version}, nil
+}
+
+// routed is what routing sees of a model.
+type routed struct {
+	failing          bool
+	epoch            int64
+	probe            string
+	deadlines        [4]int64
+	modelBy, backend string
+}
+
+func seenBy(l *ledger, on *account) routed {
+	return routed{
+		failing: l.failures > 0, epoch: l.epoch, probe: l.probe, deadlines: [4]int64{l.cooldown, l.quarantine, on.cooldown, on.quarantine},
+		modelBy: l.kind, backend: on.kind + on.credential,
+	}
 }
 
 // Count has nothing to do: nothing is pending under InMemory.

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Trigger is what brought a pool's members from standby to active or back.
@@ -23,7 +24,9 @@ const (
 // Rotate writes down, under the lock, which members of a pool are active now and
 // which are on standby, and counts a rotation where that has changed since it was
 // last written down. What routing does follows from the models' state and needs
-// no rotation; this is the record of it, kept by whoever reconciles.
+// no rotation; this is the record of it, kept by whoever reconciles. An empty
+// trigger is found out: by what the first member that came back was away for, else
+// Deactivated.
 func (m *Manager) Rotate(ctx context.Context, h *LockHandle, pool string, because Trigger) (PoolState, error) {
 	o, err := m.state(ctx)
 	if err != nil {
@@ -44,10 +47,66 @@ func (m *Manager) Rotate(ctx context.Context, h *LockHandle, pool string, becaus
 	}
 	if _, known := before["active"]; known {
 		p.RotationCount++
+	} else if because == "" {
+		because = StartupProbe
+	}
+	if because == "" {
+		because = cameBack(before["standby"], p.ActiveModels)
 	}
 	p.LastRotation, p.LastTrigger = s.At, because
 	return p, h.set(ctx, pool, map[string]string{
-		"active": active, "standby": strings.Join(p.StandbyModels, " "), "rotation_count": strconv.FormatInt(p.RotationCount, 10),
+		"active": active, "standby": causes(s.Models, p.StandbyModels, s.At), "rotation_count": strconv.FormatInt(p.RotationCount, 10),
 		"last_rotation": strconv.FormatInt(s.At.UnixMilli(), 10), "last_trigger": string(because),
 	})
+}
+
+// recoveries say what ends each cause of standby.
+var recoveries = map[string]Trigger{
+	"cooldown": CooldownExpired, "quarantine": CooldownExpired, "maintenance": CooldownExpired,
+	"quota": QuotaReset, "budget": QuotaReset, "circuit": ProbeSuccess, "manual": Manual,
+}
+
+// cameBack is what brought back the first of the active models that were on
+// standby, written as "ID=CAUSE ..."; Deactivated when none was.
+func cameBack(standby string, active []string) Trigger {
+	for _, was := range strings.Fields(standby) {
+		i := strings.LastIndexByte(was, '=')
+		if i > 0 && slices.Contains(active, was[:i]) {
+			return recoveries[was[i+1:]]
+		}
+	}
+	return Deactivated
+}
+
+// causes writes down why each model is on standby.
+func causes(models []ModelView, ids []string, now time.Time) string {
+	var list []string
+	for _, m := range models {
+		if slices.Contains(ids, m.ID) {
+			list = append(list, m.ID+"="+m.cause(now))
+		}
+	}
+	return strings.Join(list, " ")
+}
+
+// cause is finer than the reason: what has to end.
+func (v *ModelView) cause(now time.Time) string {
+	switch v.Reason {
+	case ReasonMaintenance:
+		return "maintenance"
+	case ReasonBudget:
+		return "budget"
+	case ReasonQuota:
+		if v.Quota > 0 && v.QuotaUsed >= v.Quota && !v.CooldownUntil.After(now) {
+			return "quota"
+		}
+		return "cooldown"
+	case ReasonErrorThreshold:
+		if v.QuarantineUntil.After(now) {
+			return "quarantine"
+		}
+		return "circuit"
+	default:
+		return "manual"
+	}
 }
