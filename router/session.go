@@ -121,7 +121,7 @@ func (t *trip) change(ctx context.Context, c fleet.SessionChange) bool {
 // move takes the session to the member of a decision. It reports false where the
 // session in force is now another one than the decision was made for.
 func (t *trip) move(ctx context.Context, d *Decision) bool {
-	to, from, gen := d.Model.Spec.ID, t.session.Active, t.session.Gen
+	to, from := d.Model.Spec.ID, t.session.Active
 	if !t.session.Exists { // bound by nobody yet, or only by this operation
 		t.session.Active = to
 		t.session.Switches++
@@ -141,10 +141,7 @@ func (t *trip) move(ctx context.Context, d *Decision) bool {
 		t.session = fleet.Session{Home: d.Home, Active: to}
 		return true
 	}
-	if t.session.Active == from && t.session.Gen == gen { // refused over the switches of others
-		t.session.Switches = max(t.session.Switches, change.MaxSwitches)
-	}
-	return t.session.Active == to
+	return t.session.Active == to // else another's choice, or refused: then Switches says so
 }
 
 // served binds the session by the first call that was served, and later keeps it

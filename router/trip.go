@@ -10,6 +10,7 @@ import (
 
 	lm "github.com/lighterman/lighterman"
 	"github.com/lighterman/lighterman/fleet"
+	"github.com/rs/zerolog"
 )
 
 // trip is one call on its way through the members of a pool.
@@ -226,12 +227,18 @@ func (t *trip) park(until time.Time, reason string) error {
 	return lm.Park(time.Now().Add(at.Sub(now)), t.pool.Spec.ID+": "+reason) // of this process's clock, for the consumer's
 }
 
-// note keeps why this member and no other, for the answer's record, and logs it.
+// note keeps why this member and no other, for the answer's record, and logs it:
+// loudly where this call moved, quietly where it began with a stand-in because a
+// pool is poorly, which many do.
 func (t *trip) note(d *Decision) {
 	text := "v" + strconv.FormatUint(d.Version, 10) + " " + t.pool.Spec.ID + ": " + t.verdicts(d.Seat, d.Reason)
 	t.route, t.detour = append(t.route, text), false
 	t.r.opts.Metrics.Switches.WithLabelValues(t.pool.Spec.ID, string(d.Reason)).Inc()
-	t.r.opts.Log.Info().Str("trace_id", string(t.call.ID)).Str("pool", t.pool.Spec.ID).Str("member", d.Model.Spec.ID).
+	level := zerolog.DebugLevel
+	if d.Switch || d.Reason == ByFailback || t.failures > 0 {
+		level = zerolog.InfoLevel
+	}
+	t.r.opts.Log.WithLevel(level).Str("trace_id", string(t.call.ID)).Str("pool", t.pool.Spec.ID).Str("member", d.Model.Spec.ID).
 		Str("reason", string(d.Reason)).Uint64("snapshot", d.Version).Str("members", text).Msg("failover")
 }
 
