@@ -62,6 +62,7 @@ type crew struct {
 	failpoint string        // NAME:N or NAME:N:stop
 	own       bool          // the testworker with its kinds
 	beat      time.Duration // between renewals; a quarter of the lease
+	config    string        // path of a configuration file
 }
 
 // start starts a worker and waits until it is ready.
@@ -83,6 +84,9 @@ func (f *fleet) start(c crew) *worker {
 	env := []string{"LIGHTERMAN_SIM_CALL_LOG=" + f.calls, "LIGHTERMAN_SIM_LATENCY=" + c.latency.String()}
 	if c.beat > 0 {
 		env = append(env, "LIGHTERMAN_WORKER_HEARTBEAT="+c.beat.String())
+	}
+	if c.config != "" {
+		env = append(env, "LIGHTERMAN_CONFIG="+c.config)
 	}
 	if c.failpoint != "" {
 		env = append(env, "LIGHTERMAN_FAILPOINT="+c.failpoint)
