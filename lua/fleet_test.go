@@ -65,6 +65,10 @@ func TestFleetScripts_ARepeatChangesNothing(t *testing.T) {
 			if ch.What != "drop" { // whose repeat begins the minute anew
 				again(ch.What)
 			}
+			// Whoever lost the reply still hears that the change was its own.
+			if v, ok := e.again().([]any); !ok || number(v[0]) != 1 {
+				e.Errorf("the repeat of %s answers %v", ch.What, v)
+			}
 		}
 		l, err := e.s.AcquireLock(ctx, "me", "token", time.Hour)
 		if err != nil || !l.Held || l.Fence == 0 {
