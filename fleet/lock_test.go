@@ -107,6 +107,29 @@ func TestLock_IsTakenOverAfterExpiryWhileWaiting(t *testing.T) {
 	})
 }
 
+// TestLock_ALostReplyIsTheSameHolding: the lock was taken, and nobody heard it.
+func TestLock_ALostReplyIsTheSameHolding(t *testing.T) {
+	server := redistest.Start(t, redistest.WithTCP())
+	proxy := redistest.NewProxy(t, server)
+	rdb := proxy.Client()
+	m := manager(t, lua.NewStore(rdb, rdb, lua.Options{}), false, lockOptions("one", time.Minute, 10*time.Second))
+	first := must[*LockHandle](t)(m.AcquireLock(ctx)) // so that the script is known
+	if err := m.ReleaseLock(ctx, first); err != nil {
+		t.Fatal(err)
+	}
+	proxy.LoseReply("evalsha")
+	h := must[*LockHandle](t)(m.AcquireLock(ctx))
+	if proxy.Lost() != 1 {
+		t.Fatalf("%d replies were lost", proxy.Lost())
+	}
+	if minted := server.Client().Get(ctx, "{lm:fleet}:fence").Val(); minted != fmt.Sprint(h.Fence) || !h.Held() {
+		t.Errorf("fence %d, minted %s", h.Fence, minted)
+	}
+	if err := m.ReleaseLock(ctx, h); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestLock_ARenewalFindsTheLoss and cancels the work with its cause.
 func TestLock_ARenewalFindsTheLoss(t *testing.T) {
 	server := redistest.Start(t)

@@ -551,9 +551,6 @@ func TestKeys_OutliveTheLongestOpenTime(t *testing.T) {
 			if forever[key] || ttl > 0 {
 				continue
 			}
-			if key == "{lm:fleet}:model:c" { // until its first outcome
-				continue
-			}
 			t.Errorf("%s has no lifetime", key)
 		}
 		for _, key := range []string{"{lm:fleet}:model:a", "{lm:fleet}:backend:one"} {

@@ -51,7 +51,7 @@ func (s *Store) Admit(ctx context.Context, a Admission) (Admitted, error) {
 		script: admitScript,
 		keys:   []string{s.keys.model(a.Model), s.keys.backend(a.Backend), s.keys.version(), s.keys.seen(a.Key), s.keys.holds(a.Model)},
 		args: []any{CallToken(a.Owner, a.Key), a.Owner, a.Lease.Milliseconds(), a.Tokens, a.CostNano, a.RPM, a.TPM, a.Concurrent,
-			a.BudgetNano, a.BudgetPeriod, a.Quota, a.QuotaPeriod, a.Credential, a.Window.Milliseconds()},
+			a.BudgetNano, a.BudgetPeriod, a.Quota, a.QuotaPeriod, a.Credential, modelKept.Milliseconds(), a.Window.Milliseconds()},
 	}
 	var got Admitted
 	err := again(ctx, hotPatience, func() error {

@@ -25,7 +25,8 @@
 --   11 quota     requests per period; 0 none
 --   12 quota_period
 --   13 credential  hash of the caller's credential
---   14 window    of rpm and tpm, ms; in 12 buckets and one more, so that none passes
+--   14 model_keep  ms that the model is kept
+--   15 window    of rpm and tpm, ms; in 12 buckets and one more, so that none passes
 -- RETURNS
 --   {OK, now, version, reservation, until, probe 0 or 1, epoch}; {NO, now, version,
 --   reason, until}, until 0: never by itself
@@ -50,7 +51,8 @@ local budget_period = ARGV[10]
 local quota = tonumber(ARGV[11])
 local quota_period = ARGV[12]
 local credential = ARGV[13]
-local window = tonumber(ARGV[14])
+local model_keep = ARGV[14]
+local window = tonumber(ARGV[15])
 local now = clock()
 
 local m = redis.call('HMGET', model, 'circuit', 'epoch', 'open_until', 'probe_token', 'probe_until', 'cooldown_until',
@@ -187,4 +189,5 @@ if probe == 1 then
   redis.call('HSET', model, 'probe_token', token, 'probe_owner', owner, 'probe_until', until_ms)
   current = redis.call('INCR', version)
 end
+redis.call('PEXPIRE', model, model_keep) -- it is not disabled: that had been refused
 return { 'OK', now, current, member, until_ms, probe, epoch }

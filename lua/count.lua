@@ -1,7 +1,8 @@
 -- count adds to a model what a worker has counted by itself: successes of a closed
 -- circuit, by the time at which they happened, with what they used. Increments
 -- only, so workers never lose each other's; a repeat under the same key adds
--- nothing. A success ends a streak of failures only if it came after the last.
+-- nothing. A success ends a streak of failures only if it came after the last. A
+-- worker that dies with counts unsaved loses them, and nothing else.
 --
 -- KEYS
 --   1 model      the model's hash

@@ -1,6 +1,7 @@
 -- guarded sets fields of one of the fleet's hashes under its lock: token and
 -- fence are compared in the script that writes, so that a holder that was stopped
--- past its lifetime changes nothing, even while it still thinks it holds.
+-- past its lifetime changes nothing, even while it still thinks it holds. All fields
+-- are written or none; a repeat writes the same once more.
 --
 -- KEYS
 --   1 lock

@@ -1,7 +1,8 @@
 -- operate is what a person does to a model: disable it until it is enabled, or
 -- reset what it is cold by (circuit, cooldown, quarantine), its backend's too.
 -- Only here do deadlines shrink. The circuit's epoch grows, so that results of
--- calls that began before say nothing of it. Repeating it is harmless.
+-- calls that began before say nothing of it. Repeating it is harmless, so whoever
+-- did not hear the answer, or died, says it again.
 --
 -- KEYS
 --   1 model      the model's hash

@@ -95,7 +95,9 @@ local held_score = reservation ~= '' and redis.call('ZSCORE', holds, reservation
 local replay = string.sub(redis.call('GET', seen) or '', 1, 1) == 'D'
 local b = redis.call('HMGET', backend, 'score', 'cooldown_until', 'quarantine_until', 'quarantine_credential')
 local changed = false
-redis.call('TYPE', op)
+for _, costs in ipairs({ op, tenant }) do
+  redis.call('HGET', costs, 'cost') -- another type is found before anything is written
+end
 
 -- settle gives back what was reserved; the tokens that were really used stay.
 local function settle(used)

@@ -1,5 +1,6 @@
 -- renew prolongs the fleet's lock for the one who holds it. One script, because
--- between a look and a PEXPIRE the lock may have gone to somebody else.
+-- between a look and a PEXPIRE the lock may have gone to somebody else. A holder that
+-- dies renews no more, and the lock ends by its expiry.
 --
 -- KEYS
 --   1 lock

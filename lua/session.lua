@@ -2,7 +2,8 @@
 -- member and, where the caller knows it, on its generation, which grows with
 -- every bind and move and never repeats: two processes that fail over together
 -- switch once, and a late one finds the winner's choice. The home never changes.
--- The answer is the session in force. A repeat with the same nonce answers alike.
+-- The answer is the session in force. A repeat with the same nonce answers alike. A
+-- worker that dies before it leaves the session as it was: the next one moves it.
 --
 -- KEYS
 --   1 session

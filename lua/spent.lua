@@ -1,5 +1,6 @@
 -- spent adds to the costs of an operation or a tenant what a worker has counted
--- by itself. A repeat under the same key adds nothing.
+-- by itself. A repeat under the same key adds nothing. A worker that dies before it
+-- loses these counts.
 --
 -- KEYS
 --   1 costs      of the operation or tenant

@@ -1,5 +1,6 @@
 -- unlock gives the fleet's lock back if the caller still holds it; one that it
--- has lost is left alone. A repeat finds it gone.
+-- has lost is left alone. A repeat finds it gone. A holder that dies before it leaves
+-- the lock to its expiry.
 --
 -- KEYS
 --   1 lock

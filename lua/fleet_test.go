@@ -1,0 +1,139 @@
+package lua
+
+import (
+	"testing"
+	"time"
+
+	lm "github.com/lighterman/lighterman"
+)
+
+var minuteBreaker = Breaker{Streak: 5, Least: 20, Window: time.Minute, Base: 30 * time.Second, Cap: 10 * time.Minute}
+
+// TestFleetScripts_ARepeatChangesNothing: each call of the fleet's scripts, sent
+// again byte for byte as a client does whose reply was lost. What the rules mean is
+// tested in package fleet, against their Go form.
+func TestFleetScripts_ARepeatChangesNothing(t *testing.T) {
+	each(t, func(e *env) {
+		again := func(what string) {
+			e.Helper()
+			before := e.snapshot()
+			e.again()
+			if e.kind != "miniredis" { // which computes expiries anew, a millisecond off now and then
+				e.unchanged("a repeat of "+what, before)
+			}
+		}
+		limited := Admission{
+			Model: "m", Backend: "b", Owner: "w1", Key: "k", Lease: time.Minute, Tokens: 10, CostNano: 10, RPM: 5, TPM: 500, Concurrent: 5,
+			BudgetNano: 1000, BudgetPeriod: "daily_utc", Quota: 100, QuotaPeriod: "monthly", Window: time.Minute,
+		}
+		got, err := e.s.Admit(ctx, limited)
+		if err != nil || !got.OK || got.Probe || ReservationToken(got.Reservation) != CallToken("w1", "k") {
+			e.Fatalf("admit: %+v %v", got, err)
+		}
+		again("admit")
+		o := CallOutcome{
+			Model: "m", Backend: "b", Key: "k", Class: ClassFail, Error: true, Kind: lm.RateLimited, Cooldown: time.Hour, Pause: time.Hour, Quarantine: time.Hour, Bar: time.Hour,
+			Usage: lm.Usage{Input: 5, Cached: 2, Output: 1}, CostNano: 7, Waste: "retry", Reservation: got.Reservation, QuotaPeriod: "monthly", BudgetPer: "daily_utc",
+			Op: "0-x", Tenant: "t", Breaker: minuteBreaker,
+		}
+		if r, err := e.s.RecordCall(ctx, o); err != nil || r.Replay || r.Version == 0 {
+			e.Fatalf("outcome: %+v %v", r, err)
+		}
+		again("outcome")
+		if r, err := e.s.RecordCall(ctx, o); err != nil || !r.Replay {
+			e.Errorf("the same outcome: %+v %v", r, err)
+		}
+		if no, err := e.s.Admit(ctx, limited); err != nil || no.OK || no.Reason != "quota_exhausted" || no.Until.Before(no.Now.Add(59*time.Minute)) {
+			e.Errorf("admit of a cold model: %+v %v", no, err)
+		}
+		again("a refusal")
+		in := Increments{Model: "m", Backend: "b", Key: "batch", Requests: 3, Usage: lm.Usage{Input: 3}, CostNano: 3, Window: time.Minute, Past: map[int]int64{0: 2, 1: 1}}
+		if _, err := e.s.Count(ctx, []Increments{in}, nil); err != nil {
+			e.Fatal(err)
+		}
+		again("count")
+		if _, err := e.s.Count(ctx, nil, []Spent{{Tenant: "t", Key: "spent", Requests: 3, CostNano: 3}}); err != nil {
+			e.Fatal(err)
+		}
+		again("spent")
+		for _, ch := range []SessionChange{
+			{What: "bind", To: "a", Home: "a", Life: time.Hour}, {What: "move", From: "a", To: "b", Most: -1, Life: time.Hour}, {What: "drop", From: "b"},
+		} {
+			if s, err := e.s.ChangeSession(ctx, "p:h", ch); err != nil || !s.Changed {
+				e.Fatalf("%s: %+v %v", ch.What, s, err)
+			}
+			if ch.What != "drop" { // whose repeat begins the minute anew
+				again(ch.What)
+			}
+			// Whoever lost the reply still hears that the change was its own.
+			if v, ok := e.again().([]any); !ok || number(v[0]) != 1 {
+				e.Errorf("the repeat of %s answers %v", ch.What, v)
+			}
+		}
+		l, err := e.s.AcquireLock(ctx, "me", "token", time.Hour)
+		if err != nil || !l.Held || l.Fence == 0 {
+			e.Fatalf("lock: %+v %v", l, err)
+		}
+		again("lock")
+		if other, err := e.s.AcquireLock(ctx, "you", "other", time.Hour); err != nil || other.Held || other.Owner != "me" {
+			e.Errorf("a second lock: %+v %v", other, err)
+		}
+		e.flushScripts()
+		if ok, err := e.s.SetUnderLock(ctx, "token", l.Fence, "p", map[string]string{"a": "b"}); err != nil || !ok {
+			e.Errorf("guarded: %v %v", ok, err)
+		}
+		if ok, err := e.s.RenewLock(ctx, "token", l.Fence, time.Hour); err != nil || !ok {
+			e.Errorf("renew: %v %v", ok, err)
+		}
+		if ok, err := e.s.ReleaseLock(ctx, "token", l.Fence); err != nil || !ok {
+			e.Errorf("unlock: %v %v", ok, err)
+		}
+		again("unlock")
+		for _, what := range []string{ModelDisable, ModelEnable, ModelReset} {
+			if _, err := e.s.OperateModel(ctx, "m", "b", what); err != nil {
+				e.Error(err)
+			}
+		}
+		if _, err := e.s.OperateModel(ctx, "m", "b", "burn"); err == nil {
+			e.Error("an unknown operation was accepted")
+		}
+	})
+}
+
+// TestFleetScripts_AKeyOfAnotherTypeIsLeftAlone: nothing is half written.
+func TestFleetScripts_AKeyOfAnotherTypeIsLeftAlone(t *testing.T) {
+	each(t, func(e *env) {
+		call := func() (errs []error) {
+			_, a := e.s.RecordCall(ctx, CallOutcome{Model: "m", Backend: "b", Key: "k", Class: ClassFail, Op: "0-x", Tenant: "t", Reservation: "t:1:1:1", Breaker: minuteBreaker})
+			_, b := e.s.Count(ctx, []Increments{{Model: "m", Backend: "b", Key: "k2", Requests: 1, Window: time.Minute, Past: map[int]int64{0: 1}}}, nil)
+			return append(errs, a, b)
+		}
+		for _, row := range []struct {
+			key  string
+			hits []bool
+		}{
+			{e.s.keys.model("m"), []bool{true, true}}, {e.s.keys.backend("b"), []bool{true, true}}, {e.s.keys.holds("m"), []bool{true, false}},
+			{e.s.keys.costs("op", "0-x"), []bool{true, false}}, {e.s.keys.costs("tenant", "t"), []bool{true, false}},
+		} {
+			e.rdb.Del(ctx, e.allKeysOfFleet()...)
+			e.rdb.RPush(ctx, row.key, "somebody's")
+			before := e.snapshot()
+			for i, err := range call() {
+				if row.hits[i] && err == nil {
+					e.Errorf("%s: call %d says nothing", row.key, i)
+				}
+			}
+			if row.hits[1] {
+				e.unchanged("calls with a foreign "+row.key, before)
+			} else if e.rdb.Exists(ctx, e.s.keys.seen("k")).Val() != 0 {
+				e.Errorf("%s: the outcome's replay key was written", row.key)
+			}
+		}
+		e.rdb.Del(ctx, e.allKeysOfFleet()...)
+	})
+}
+
+// allKeysOfFleet are the keys of the fleet's slot, one that is not there at least.
+func (e *env) allKeysOfFleet() []string {
+	return append(e.rdb.Keys(ctx, e.s.keys.fleet("*")).Val(), e.s.keys.fleet("-"))
+}
