@@ -212,10 +212,9 @@ func nearPool(snap *fleet.Snapshot, name string) string {
 
 func printExplanation(cmd *cobra.Command, e router.Explanation, session fleet.Session) error {
 	out := cmd.OutOrStdout()
-	switch {
-	case e.Err == "":
+	if e.Err == "" {
 		fmt.Fprintf(out, "%s  ->  %s  (%s)\n", e.Pool, e.Member, e.Reason)
-	default:
+	} else {
 		fmt.Fprintf(out, "%s  ->  %s\n", e.Pool, healthText(router.Reason(e.Err), e.Until))
 	}
 	facts := []string{fmt.Sprintf("snapshot %d", e.Version), fmt.Sprintf("key %q", e.Key), "home " + orDash(e.Home)}
