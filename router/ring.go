@@ -2,6 +2,7 @@ package router
 
 import (
 	"context"
+	"errors"
 	"strconv"
 	"time"
 
@@ -72,7 +73,7 @@ func (t *trip) ring(ctx context.Context, d *Decision, a fleet.Admitted) (lm.Answ
 }
 
 // record tells the fleet how a call ended. A call that its own side ended says
-// nothing of the model.
+// nothing of the model; but one that used up the attempt's time does.
 func (t *trip) record(ctx context.Context, d *Decision, a fleet.Admitted, usage lm.Usage, err error) {
 	kind := lm.KindOf(err)
 	label := kind
@@ -84,7 +85,7 @@ func (t *trip) record(ctx context.Context, d *Decision, a fleet.Admitted, usage 
 	o.Kind, o.Usage, o.CostUSD = kind, usage, cost(d.Model.Spec.Price, usage)
 	if err != nil {
 		o.RetryAfter = lm.AsError(err).RetryAfter
-		o.Neutral = ctx.Err() != nil || kind == lm.CallCancelled
+		o.Neutral = kind == lm.CallCancelled || errors.Is(ctx.Err(), context.Canceled)
 		o.Waste = fleet.WasteRetry
 		if o.Neutral {
 			o.Waste = fleet.WasteCancel

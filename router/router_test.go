@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -369,5 +370,70 @@ func TestRouter_ACallThatHasEndedGoesNowhere(t *testing.T) {
 	})
 	if got := said(b.router.Call(ctx, newCall())); got != "overloaded" || b.called() != "" || !b.outcomes[0].Neutral {
 		t.Errorf("%s, called %q, outcomes %+v", got, b.called(), b.outcomes)
+	}
+}
+
+// A model that uses up the attempt's time has failed (PROVIDERS: timeout).
+func TestRouter_TheAttemptsDeadlineIsTheModelsFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, pool("a b", first), nil)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		b.router.opts.Providers["b-a"] = providerFunc(func(ctx context.Context, _ lm.Call) (lm.Answer, error) {
+			<-ctx.Done()
+			return lm.Answer{}, fails(lm.TimedOut, 0)
+		})
+		if got := said(b.router.Call(ctx, newCall())); got != "timeout" || b.called() != "" || len(b.outcomes) != 1 || b.outcomes[0].Neutral || b.outcomes[0].Kind != lm.TimedOut {
+			t.Errorf("%s, called %q, outcomes %+v", got, b.called(), b.outcomes)
+		}
+	})
+}
+
+// Where Redis has lost the session meanwhile, the call goes on and binds it anew.
+func TestSession_ThatEndsMeanwhileIsBoundAnew(t *testing.T) {
+	b := newBench(t, pool("a b", first), nil)
+	key := keyOf(b, "t")
+	b.sessions[key] = fleet.Session{Home: "a", Active: "a", Exists: true, Gen: 1, IdleSince: time.Now()}
+	b.hold = func(context.Context, string) {
+		b.truth.mu.Lock()
+		defer b.truth.mu.Unlock()
+		if b.sessions[key].Active == "a" {
+			delete(b.sessions, key)
+		}
+	}
+	b.fail("a", fails(lm.Overloaded, 0))
+	if got := b.call(t, thread("t")); got != "b" || b.sessions[key].Home != "a" || b.sessions[key].Active != "b" {
+		t.Errorf("served by %s, session %+v", got, b.sessions[key])
+	}
+}
+
+// The snapshot is looked at anew once per claim, and before every choice taken as
+// it is by then.
+func TestRouter_FreshOncePerClaim(t *testing.T) {
+	b := newBench(t, pool("a b", first), nil)
+	asked := 0
+	b.router.opts.Fresh = func(context.Context) error { asked++; return errBoom }
+	memo := new(sync.Map)
+	for range 3 {
+		if got := b.call(t, func(c *lm.Call) { c.Memo = memo }); got != "a" {
+			t.Fatal(got)
+		}
+	}
+	b.call(t, func(c *lm.Call) { c.Memo = new(sync.Map) })
+	if asked != 2 {
+		t.Errorf("asked %d times in 2 claims", asked)
+	}
+}
+
+func TestRouter_AdmissionSaysWhatTheCallMayCost(t *testing.T) {
+	spec := pool("a", first)
+	spec.Models[0].Limits.TPM = 1000
+	b := newBench(t, spec, nil)
+	b.call(t, func(c *lm.Call) {
+		c.Body = []byte(`{"max_tokens":70,"messages":[{"role":"user","content":"` + strings.Repeat("x", 118) + `"}]}`)
+		c.Timeout = 5 * time.Minute
+	})
+	if len(b.admits) != 1 || b.admits[0].Tokens != 100 || b.admits[0].For != 5*time.Minute || b.admits[0].Owner != "w1/0-op" {
+		t.Errorf("%+v, want 120 bytes of input as 30 tokens, and 70", b.admits)
 	}
 }
