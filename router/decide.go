@@ -82,10 +82,7 @@ func Decide(kind lm.Kind, retryAfter time.Duration, sw fleet.Switch, n int, leas
 // backoff jitters a wait between its floor, the provider's Retry-After, and its
 // whole length.
 func backoff(wait, floor time.Duration) time.Duration {
-	if floor >= wait {
-		return floor
-	}
-	return floor + rand.N(wait-floor+1)
+	return floor + rand.N(max(wait-floor, 0)+1)
 }
 
 // The bounds of a park: one that was told no time is looked at again after a while,

@@ -414,7 +414,7 @@ func TestRouter_FreshOncePerClaim(t *testing.T) {
 	asked := 0
 	b.router.opts.Fresh = func(context.Context) error { asked++; return errBoom }
 	memo := new(sync.Map)
-	for range 3 {
+	for range 4 {
 		if got := b.call(t, func(c *lm.Call) { c.Memo = memo }); got != "a" {
 			t.Fatal(got)
 		}

@@ -138,7 +138,6 @@ func (t *trip) move(ctx context.Context, d *Decision) bool {
 		return true
 	}
 	if !t.session.Exists { // it has ended meanwhile; a served call binds it anew
-		t.session = fleet.Session{Home: d.Home, Active: to}
 		return true
 	}
 	return t.session.Active == to // else another's choice, or refused: then Switches says so

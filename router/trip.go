@@ -194,9 +194,6 @@ func (t *trip) failure(why error) error {
 	if err == nil {
 		return lm.Errorf(lm.ProviderFailed, "%s: %w", t.pool.Spec.ID, why)
 	}
-	if len(t.pool.Members) == 1 {
-		return err
-	}
 	e := lm.AsError(err)
 	return &lm.Error{Kind: e.Kind, RetryAfter: e.RetryAfter, Err: fmt.Errorf("pool %s: %w: %w", t.pool.Spec.ID, why, err)}
 }

@@ -11,6 +11,7 @@ import (
 
 	lm "github.com/lighterman/lighterman"
 	"github.com/lighterman/lighterman/config"
+	"github.com/lighterman/lighterman/fleet"
 	"github.com/lighterman/lighterman/internal/redistest"
 	"github.com/lighterman/lighterman/provider/sim"
 )
@@ -113,5 +114,33 @@ func TestRoute_CountsDeclaredModels(t *testing.T) {
 	snap := w.fleet.Snapshot()
 	if mine, builtin := snap.Model("mine").State.Requests, snap.Model(sim.Plain).State.Requests; mine != 1 || builtin != 0 {
 		t.Errorf("counted %d calls of a declared model and %d of a built-in one, want 1 and 0", mine, builtin)
+	}
+}
+
+// Under a policy that saves now and then, what a worker has counted is saved when
+// it stops.
+func TestRoute_StoppingSavesWhatWasCounted(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	cfg := settings(server)
+	cfg.Models = []config.Model{{ID: "mine", Backend: "sim", Name: sim.Plain}}
+	cfg.Fleet.SyncPolicy, cfg.Fleet.SyncInterval = "periodic", config.Duration(time.Hour)
+	w := newWorker(t, cfg)
+	stop := run(t, w)
+	if got := ask(t, client(t, separate(t, server)), lm.Request{Model: "mine", Body: json.RawMessage(`{"messages":[{"role":"user","content":"Why?"}]}`)}); got.Outcome != lm.Succeeded {
+		t.Fatalf("%+v", got)
+	}
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	m, err := fleet.New(separate(t, server), fleet.Options{Spec: FleetSpec(cfg)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Load(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n := m.Snapshot().Model("mine").State.Requests; n != 1 {
+		t.Errorf("%d calls in Redis after the worker stopped, want 1", n)
 	}
 }
