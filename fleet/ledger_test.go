@@ -150,7 +150,7 @@ func (w *walk) outcome() {
 	w.n++
 	c := lua.CallOutcome{
 		Model: w.model, Backend: w.model, Key: fmt.Sprint(w.model, "=", w.n), Class: v.class, Error: v.faulty, Kind: o.Kind, Epoch: w.l.epoch - int64(w.rnd.IntN(6)/5),
-		Cooldown: v.cooldown, Pause: min(v.pause, 10*time.Millisecond), Quarantine: min(v.quarantine, 10*time.Millisecond), Bar: min(v.bar, 10*time.Millisecond),
+		Cooldown: v.cooldown, Pause: min(v.pause, 10*time.Millisecond), Quarantine: min(v.quarantine, 10*time.Millisecond), Bar: min(v.bar, time.Duration(1+w.rnd.IntN(40))*time.Millisecond),
 		Credential: []string{"", "c1"}[w.rnd.IntN(2)], CostNano: int64(w.rnd.IntN(500)), Waste: []string{"", WasteRetry, WasteCrash}[w.rnd.IntN(3)],
 		Usage: lm.Usage{Input: int64(w.rnd.IntN(90)), Output: int64(w.rnd.IntN(30))}, QuotaPeriod: w.limits.QuotaPeriod, BudgetPer: w.limits.BudgetPeriod,
 		Breaker: quick, Jitter: float64(w.rnd.IntN(100)) / 1000,

@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"sync"
@@ -144,6 +145,16 @@ func TestLock_ARenewalFindsTheLoss(t *testing.T) {
 		t.Errorf("held %v, %+v", h.Held(), st)
 	}
 	if err := m.ReleaseLock(ctx, h); err != nil {
+		t.Error(err)
+	}
+	// Not by its end, but by the answer.
+	long := manager(t, storeOn(t, server), false, lockOptions("one", time.Hour, time.Minute))
+	h = must[*LockHandle](t)(long.AcquireLock(ctx))
+	rdb.Del(ctx, "{lm:fleet}:lock")
+	if err := h.Renew(ctx); !errors.Is(err, ErrLockLost) || h.Held() || !errors.Is(context.Cause(h.Context()), ErrLockLost) {
+		t.Errorf("renew: %v, held %v, cause %v", err, h.Held(), context.Cause(h.Context()))
+	}
+	if err := long.ReleaseLock(ctx, h); err != nil {
 		t.Error(err)
 	}
 }
