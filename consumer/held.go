@@ -42,11 +42,16 @@ func newHeld() *held {
 // since is the monotonic time of this process.
 func (s *held) since() time.Duration { return time.Since(s.start) }
 
+// add takes a claim in. An older one of the same operation is lost: a Redis that
+// came back without its last writes has handed the operation out again.
 func (s *held) add(h *hold) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.byID) == 0 {
 		s.empty = make(chan struct{})
+	}
+	if older := s.byID[h.claim.ID]; older != nil {
+		older.cancel(lm.ErrFenced)
 	}
 	s.byID[h.claim.ID] = h
 }
