@@ -99,6 +99,8 @@ type Consumer struct {
 	killed  sync.Once
 	runs    sync.WaitGroup // operations being run
 
+	sweepFrom time.Time // no sweep before; Run sets it before it starts anything
+
 	writes     context.Context // of the writes that end claims; ends with the drain
 	stopWrites context.CancelFunc
 }
@@ -141,6 +143,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 		}
 		return err
 	}
+	c.sweepFrom = c.firstSweep(ctx)
 	reading, stopReading := context.WithCancel(ctx)
 	defer stopReading()
 	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))

@@ -293,3 +293,28 @@ func TestScripts_PerOperation(t *testing.T) {
 		})
 	}
 }
+
+// A worker that starts right after Redis was restarted knows of no outage, and
+// yet takes nothing over for a lease: whoever lives could not renew meanwhile.
+func TestOutage_FreshWorkerSweepsNothingRightAfterARestart(t *testing.T) {
+	const lease = 1500 * time.Millisecond
+	onRedis(t, func(e *env) {
+		e.groups(lm.DefaultQueue)
+		id := e.enqueue("0-a")
+		e.die("w0", lease)
+		e.until("a lease has passed", func() bool {
+			idle := e.pending("{lm:0}:stream:default")
+			return len(idle) == 1 && idle[0].Idle > lease
+		})
+		e.srv.Restart()
+		began := time.Now()
+		w := e.worker(fine, Options{Lease: lease})
+		e.ended(id)
+		if took := time.Since(began); took < lease-500*time.Millisecond {
+			e.Errorf("taken over %s after the restart, with a lease of %s", took, lease)
+		}
+		w.drain()
+		e.want(id, "succeeded 1/1")
+		e.quiet()
+	}, redistest.WithAppendOnly())
+}

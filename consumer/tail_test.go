@@ -81,4 +81,3 @@ func fileSize(e *env, path string) int64 {
 	}
 	return info.Size()
 }
-

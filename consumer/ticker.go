@@ -52,12 +52,22 @@ func (c *Consumer) tick(ctx context.Context, partition int) {
 		streams = withQueues(streams, partition, due.Counts.Queues())
 		c.promote(ctx, partition, due)
 		c.expire(ctx, partition, due.Deadlines)
-		if c.contact.mayTakeOver() {
+		if c.contact.mayTakeOver() && !time.Now().Before(c.sweepFrom) {
 			for _, s := range due.Stalled {
 				c.sweep(ctx, s)
 			}
 		}
 	}
+}
+
+// firstSweep is when a Redis that has just been started will have been up for a
+// lease. What looks idle before that may be everybody's who could not renew while
+// it was down.
+func (c *Consumer) firstSweep(ctx context.Context) time.Time {
+	if up, ok := c.store.Uptime(ctx); ok && up < c.opts.Lease {
+		return time.Now().Add(c.opts.Lease - up)
+	}
+	return time.Time{}
 }
 
 // withQueues adds the streams of queues that this worker does not serve, so that

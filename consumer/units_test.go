@@ -282,9 +282,14 @@ func TestByStream_BatchesOfOneStreamUpTo100(t *testing.T) {
 
 func TestHeld_ALaterClaimOfTheSameOperationStays(t *testing.T) {
 	s := newHeld()
-	first, second := &hold{claim: lm.Claim{ID: "1-a"}}, &hold{claim: lm.Claim{ID: "1-a"}}
+	var cause error
+	first := &hold{claim: lm.Claim{ID: "1-a"}, cancel: func(err error) { cause = err }}
+	second := &hold{claim: lm.Claim{ID: "1-a"}, cancel: func(error) { t.Error("the later claim was cancelled") }}
 	s.add(first)
 	s.add(second)
+	if !errors.Is(cause, lm.ErrFenced) {
+		t.Errorf("the first claim ended with %v, want ErrFenced", cause)
+	}
 	s.remove(first)
 	if !s.has("1-a") || s.size() != 1 || len(s.all(1)) != 1 || len(s.all(0)) != 0 || len(s.all(-1)) != 1 {
 		t.Error("removing the first claim took the second one away")

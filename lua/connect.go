@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -164,6 +165,34 @@ func readInfo(info string) map[string]string {
 		}
 	}
 	return facts
+}
+
+// Uptime is how long the youngest of the Redis processes has been up; ok is false
+// where that cannot be asked.
+func (s *Store) Uptime(ctx context.Context) (up time.Duration, ok bool) {
+	var mu sync.Mutex
+	ask := func(ctx context.Context, node redis.Cmdable) error {
+		info, err := node.Info(ctx, "server").Result()
+		if err != nil {
+			return err
+		}
+		seconds, err := strconv.Atoi(readInfo(info)["uptime_in_seconds"])
+		if err != nil {
+			return err
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if d := time.Duration(seconds) * time.Second; !ok || d < up {
+			up, ok = d, true
+		}
+		return nil
+	}
+	if cluster, is := s.rdb.(*redis.ClusterClient); is {
+		_ = cluster.ForEachMaster(ctx, func(ctx context.Context, node *redis.Client) error { return ask(ctx, node) })
+	} else {
+		_ = ask(ctx, s.rdb)
+	}
+	return up, ok
 }
 
 // checkPartitions records the number of partitions at the fleet's first start
