@@ -58,12 +58,12 @@ func (c *Client) RetryMany(ctx context.Context, ids []lm.TraceID) []Retried {
 		for len(open) > 0 {
 			n := min(len(open), retryBatch)
 			c.retryBatch(ctx, p, open[:n])
+			for _, r := range open[:n] {
+				if r.Err != nil {
+					r.Err = fmt.Errorf("%s: %w", r.ID, r.Err)
+				}
+			}
 			open = open[n:]
-		}
-	}
-	for i := range answers {
-		if r := &answers[i]; r.Err != nil {
-			r.Err = fmt.Errorf("retry %s: %w", r.ID, r.Err)
 		}
 	}
 	return answers
