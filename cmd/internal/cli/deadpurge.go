@@ -65,7 +65,7 @@ func (b *bulk) purge(ctx context.Context, cmd *cobra.Command, s *lua.Store, lett
 					t.add("failed", 1)
 				}
 			case answer == lua.PurgedEntry:
-				t.add("purged, entry only", 1)
+				t.add("entry only", 1)
 			case answer == lua.PurgedGone:
 				t.add("gone before", 1)
 			default:
