@@ -42,10 +42,11 @@ func TestRevive_MakesANewOperationOfAFailedOne(t *testing.T) {
 		old := e.record("0-a")
 		unique := e.rdb.Get(ctx, e.s.keys.unique(0, old.Unique)).Val()
 
+		e.rdb.HSet(ctx, e.s.keys.checkpoint("0-b"), "step:old", "of an earlier one under this ID")
 		if got := e.revive("0-a", "0-b"); got.ID != "0-b" || got.Existing || got.Err != nil {
 			e.Fatalf("revive: %+v", got)
 		}
-		e.want("0-b", "state", "QUEUED", "retry_of", "0-a", "kind", "chat", "tenant", "t", "thread", "th", "run", "r", "agent", "ag", "model", "m",
+		e.want("0-b", "payload", "-", "state", "QUEUED", "retry_of", "0-a", "kind", "chat", "tenant", "t", "thread", "th", "run", "r", "agent", "ag", "model", "m",
 			"reply", "me", "webhook", "https://h", "timeout", "1000", "x_colour", "red", "size", "7", "checkpoint_size", "8",
 			"deadline", "-", "unique", "-", "request_hash", "-", "attempts", "-", "crashes", "-", "crashes_total", "-", "outcome", "-", "dead", "-")
 		e.want("0-a", "state", "COMPLETED", "outcome", "failed", "retried_as", "0-b", "unique", old.Unique)
@@ -67,7 +68,7 @@ func TestRevive_MakesANewOperationOfAFailedOne(t *testing.T) {
 		e.counts("failed=2 waiting:default=1")
 
 		c := e.claimNext("w2")
-		if c.ID != "0-b" || string(c.Request.Body) != `{"n":1}` || c.Attempts != 0 || c.Crashes != 0 || c.CrashesTotal != 0 || c.Checkpoint["payload"] != "x" || c.Checkpoint["checkpoint_ts"] == "" {
+		if c.ID != "0-b" || string(c.Request.Body) != `{"n":1}` || c.Attempts != 0 || c.Crashes != 0 || c.CrashesTotal != 0 || c.Checkpoint["payload"] != "x" || len(c.Checkpoint) != 2 || c.Checkpoint["checkpoint_ts"] == "" {
 			e.Errorf("claim: %+v", c)
 		}
 		if c.Request.Reply != "me" || c.Request.Webhook != "https://h" || c.Request.Timeout != time.Second || !c.Request.Deadline.IsZero() || c.Request.Meta["colour"] != "red" {
@@ -317,6 +318,7 @@ func TestPurge_TouchesNoOtherOperation(t *testing.T) {
 		must(e, e.rdb.XAdd(ctx, &redis.XAddArgs{Stream: e.s.keys.dead(0), Values: []string{"reason", "x"}}).Err())
 		letters := e.dead("content_filtered", "content_filtered", "conflict", "unknown_version", "trace_lost", "content_filtered", "x", "x")
 		e.claimed("w3", "0-reused", func(r *lm.Request) { r.Key = "again" })
+		e.rdb.HSet(ctx, e.s.keys.trace("0-reused"), "dead", letters[1].Entry) // even so
 		running := e.trace("0-reused")
 		strays := append(letters[1:5:5], letters[6:]...)
 		purged, errs, err := e.s.Purge(ctx, 0, strays)

@@ -130,6 +130,31 @@ func TestDead_FiltersAreTheSameEverywhere(t *testing.T) {
 	}
 }
 
+// TestDead_TheLimitTakesTheOldestOfAllPartitions, not the first partition's.
+func TestDead_TheLimitTakesTheOldestOfAllPartitions(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	s := on(t, server, "LIGHTERMAN_REDIS_PARTITIONS=2")
+	for i, reason := range []string{"a", "b", "c", "d", "e"} {
+		p := (i + 1) % 2
+		err := server.Client().XAdd(background, &redis.XAddArgs{Stream: fmt.Sprintf("{lm:%d}:dead", p), ID: fmt.Sprintf("%d-0", 1000+i),
+			Values: []string{"t", fmt.Sprintf("%d-x", p), "reason", reason}}).Err()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	out := s.run("lighterman", "dead", "purge", "--all", "--limit", "3", "--dry-run", "-o", "json").ok()
+	if got := decode[map[string]int](t, out); len(got) != 3 || got["a"] != 1 || got["b"] != 1 || got["c"] != 1 {
+		t.Errorf("%v", got)
+	}
+	if out := s.run("lighterman", "dead", "purge", "--all", "--limit", "3", "--yes").lines(); len(out) != 3 || !containsAll(out[2], []string{"entry only", " 3"}) {
+		t.Errorf("%q", out)
+	}
+	if out := s.run("lighterman", "dead", "ls", "-o", "json").ok(); containsAll(out, []string{`"reason": "d"`, `"reason": "e"`}) != true || strings.Count(out, "reason") != 2 {
+		t.Errorf("left: %s", out)
+	}
+}
+
 func TestDead_RetriesInBulk(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
