@@ -27,6 +27,10 @@ type Record struct {
 	Webhook string
 	Started bool
 	Timeout time.Duration
+	Letter  string // stream ID of its dead-letter entry, once it has failed
+
+	// Bytes of what is stored of it.
+	Size, CheckpointSize int
 
 	hops    map[int]string
 	lastHop int
@@ -110,6 +114,16 @@ func (r *Record) set(field, value string, history bool) {
 		r.Timeout = time.Duration(n()) * time.Millisecond
 	case "hn":
 		r.lastHop = n()
+	case "size":
+		r.Size = n()
+	case "checkpoint_size":
+		r.CheckpointSize = n()
+	case "dead":
+		r.Letter = value
+	case "retry_of":
+		r.RetryOf = lm.TraceID(value)
+	case "retried_as":
+		r.RetriedAs = lm.TraceID(value)
 	default:
 		r.setOther(field, value, history)
 	}

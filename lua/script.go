@@ -38,6 +38,9 @@ var (
 	forgetScript    = load("forget")
 	frameScript     = load("frame")
 	cancelScript    = load("cancel")
+	reviveScript    = load("revive")
+	purgeScript     = load("purge")
+	trimScript      = load("trim")
 	announceScript  = load("announce")
 )
 

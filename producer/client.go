@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 
 	lm "github.com/lighterman/lighterman"
+	"github.com/lighterman/lighterman/checkpoint"
 	"github.com/lighterman/lighterman/lua"
 )
 
@@ -29,6 +31,7 @@ type Client struct {
 	names *names
 	lanes *lanes
 	waits *waits
+	codec func() (*checkpoint.Codec, error) // made at the first retry
 }
 
 // Open connects to the Redis of a URL, in the forms of lua.Open, whose errors it
@@ -54,6 +57,9 @@ func newClient(store *lua.Store, o options) *Client {
 		store: store, opts: o, names: newNames(),
 		lanes: newLanes(store.Enqueue),
 		waits: newWaits(store, o.reply),
+		codec: sync.OnceValues(func() (*checkpoint.Codec, error) {
+			return checkpoint.New(checkpoint.Options{MaxBytes: o.checkpoint})
+		}),
 	}
 }
 

@@ -18,6 +18,7 @@ type options struct {
 	reply      string // names the reply stream; empty: none
 	models     []string
 	preprocess func(context.Context, *lm.Request) error
+	checkpoint int // bytes; 0: the default
 }
 
 func build(opts []Option) options {
@@ -41,6 +42,11 @@ func WithPrefix(prefix string) Option { return func(o *options) { o.store.Prefix
 // WithQueueLimit sets how many operations of one queue may wait over all
 // partitions before Enqueue answers ErrQueueFull; 1,000,000 by default.
 func WithQueueLimit(n int) Option { return func(o *options) { o.store.QueueLimit = n } }
+
+// WithCheckpointLimit sets how large a checkpoint Retry takes along, in bytes;
+// 8 MiB by default. A fleet with another limit (limits.checkpoint) needs the
+// same here, or the work of larger ones begins anew.
+func WithCheckpointLimit(bytes int) Option { return func(o *options) { o.checkpoint = bytes } }
 
 // WithReply gives the Client a reply stream of its own: it names itself, by a
 // random name, in every request that names no other, and is told only of its own

@@ -90,6 +90,12 @@ func printTrace(out io.Writer, t lm.Trace, r lm.Result) {
 	for _, hop := range t.History {
 		fmt.Fprintf(out, "  %s  %s\n", paint(os.Stdout, dim, after(hop.At.Sub(t.Created))), hopText(hop))
 	}
+	if t.RetryOf != "" {
+		fmt.Fprintf(out, "  retry of %s\n", t.RetryOf)
+	}
+	if t.RetriedAs != "" {
+		fmt.Fprintf(out, "  retried as %s\n", t.RetriedAs)
+	}
 	if t.Owner != "" {
 		fmt.Fprintf(out, "  held by %s, last heartbeat %s ago\n", t.Owner, ago(t.Beat))
 	}

@@ -51,6 +51,14 @@ func answers(ctx context.Context, addr string) bool {
 // reading is a command that only reads: it has the common flags, opens the
 // store, and closes it after run.
 func reading(cmd *cobra.Command, run func(ctx context.Context, s *lua.Store, args []string) error) *cobra.Command {
+	return acting(cmd, func(ctx context.Context, _ *config.Config, s *lua.Store, args []string) error {
+		return run(ctx, s, args)
+	})
+}
+
+// acting is reading for a command that changes something and needs the
+// configuration for it.
+func acting(cmd *cobra.Command, run func(ctx context.Context, cfg *config.Config, s *lua.Store, args []string) error) *cobra.Command {
 	flags := worker.AddCommonFlags(cmd.Flags(), "redis")
 	cmd.RunE = func(_ *cobra.Command, args []string) error {
 		cfg, err := flags.Load()
@@ -63,8 +71,8 @@ func reading(cmd *cobra.Command, run func(ctx context.Context, s *lua.Store, arg
 		if err != nil {
 			return err
 		}
-		defer store.Close() //nolint:errcheck // nothing was written
-		return interrupted(ctx, run(ctx, store, args))
+		defer store.Close() //nolint:errcheck // what was written has been answered
+		return interrupted(ctx, run(ctx, cfg, store, args))
 	}
 	return cmd
 }
