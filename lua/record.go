@@ -20,13 +20,14 @@ const metaPrefix = "x_"
 // Record is a trace with the fields that only the protocol needs.
 type Record struct {
 	lm.Trace
-	Entry   string // STREAM/ID of its entry; empty while it has none
-	Token   string
-	Unique  string
-	Reply   string
-	Webhook string
-	Started bool
-	Timeout time.Duration
+	Entry    string // STREAM/ID of its entry; empty while it has none
+	Token    string
+	Unique   string
+	Reply    string
+	Webhook  string
+	Started  bool
+	Followed bool // somebody reads its frames
+	Timeout  time.Duration
 
 	hops    map[int]string
 	lastHop int
@@ -86,6 +87,8 @@ func (r *Record) set(field, value string, history bool) {
 		r.Webhook = value
 	case "started":
 		r.Started = value == "1"
+	case "followed":
+		r.Followed = true
 	case "attempts":
 		r.Attempts = n()
 	case "crashes":

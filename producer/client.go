@@ -29,6 +29,8 @@ type Client struct {
 	names *names
 	lanes *lanes
 	waits *waits
+
+	follows chan struct{} // holds a token per blocking read of a token stream
 }
 
 // Open connects to the Redis of a URL, in the forms of lua.Open, whose errors it
@@ -54,6 +56,8 @@ func newClient(store *lua.Store, o options) *Client {
 		store: store, opts: o, names: newNames(),
 		lanes: newLanes(store.Enqueue),
 		waits: newWaits(store, o.reply),
+
+		follows: make(chan struct{}, lua.FollowReaders),
 	}
 }
 

@@ -18,6 +18,7 @@ type options struct {
 	reply      string // names the reply stream; empty: none
 	models     []string
 	preprocess func(context.Context, *lm.Request) error
+	followed   bool
 }
 
 func build(opts []Option) options {
@@ -48,6 +49,11 @@ func WithQueueLimit(n int) Option { return func(o *options) { o.store.QueueLimit
 // many producers share a busy fleet; without it waiting reads the partition's
 // stream of all that ended.
 func WithReply() Option { return func(o *options) { o.replying = true } }
+
+// WithFollowed has every operation marked as followed when it is accepted, so that
+// Follow gets its frames from the very first. Where it is marked by Follow alone,
+// a worker that has claimed it before writes frames from its next heartbeat on.
+func WithFollowed() Option { return func(o *options) { o.followed = true } }
 
 // WithModels makes Enqueue refuse with ErrUnknownModel a request for a model or
 // pool that is not among the names. Without it, and for a request that names
