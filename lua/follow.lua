@@ -11,19 +11,20 @@
 -- ARGV
 --   1 mark       the field's value
 -- RETURNS
---   the state, or NOTFOUND
+--   {state, owner when it was marked just now, else empty}; {NOTFOUND, empty}
 -- ERRORS
 --   none of its own
 --#include
 local trace = KEYS[1]
 local mark = ARGV[1]
 
-local t = redis.call('HMGET', trace, 'state', 'followed')
+local t = redis.call('HMGET', trace, 'state', 'followed', 'owner')
 if not t[1] then
-  return 'NOTFOUND'
+  return { 'NOTFOUND', '' }
 end
-if t[1] ~= 'COMPLETED' and not t[2] then
-  redis.call('HDEL', trace, '-')
-  redis.call('HSET', trace, 'followed', mark)
+if t[1] == 'COMPLETED' or t[2] then
+  return { t[1], '' }
 end
-return t[1]
+redis.call('HDEL', trace, '-')
+redis.call('HSET', trace, 'followed', mark)
+return { t[1], t[3] or '' }
