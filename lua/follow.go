@@ -15,18 +15,26 @@ import (
 const FollowReaders = 64
 
 // Follow marks an operation as followed, unless it has ended, and says what state
-// it is in: from then on its worker writes frames (at the latest one heartbeat
-// later, where it runs already), and its end writes one of type final.
-// ErrNotFound when there is none. Idempotent.
+// it is in: from then on its worker writes frames, and its end writes one of type
+// final. A worker that runs it already is told, and hears it at the latest with
+// its next heartbeat. ErrNotFound when there is none. Idempotent.
 func (s *Store) Follow(ctx context.Context, id lm.TraceID) (lm.State, error) {
 	v, err := s.run(ctx, call{script: followScript, keys: []string{s.keys.trace(id)}, args: []any{1}})
 	if err != nil {
 		return lm.None, err
 	}
-	if err := refusal(text(v)); err != nil {
+	answer, err := list(v, 2)
+	if err != nil {
 		return lm.None, err
 	}
-	return lm.ParseState(text(v))
+	state, owner := text(answer[0]), text(answer[1])
+	if err := refusal(state); err != nil {
+		return lm.None, err
+	}
+	if owner != "" {
+		_ = s.Tell(ctx, WordCancel, owner) // has it beat now; a lost one costs the time until it beats anyway
+	}
+	return lm.ParseState(state)
 }
 
 // ReadFrames reads frames of an operation that come after one of an ID ("0": from

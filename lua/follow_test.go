@@ -7,6 +7,7 @@ import (
 	"time"
 
 	lm "github.com/lighterman/lighterman"
+	"github.com/redis/go-redis/v9"
 )
 
 // frames are what an operation's token stream holds: TYPE/SEQ/DATA.
@@ -59,6 +60,35 @@ func TestFollow_MarksWhatHasNotEnded(t *testing.T) {
 		e.unchanged("following what has ended or is not there", before)
 		if got := e.frames("0-b"); got != "" {
 			e.Errorf("frames of what nobody followed: %q", got)
+		}
+	})
+}
+
+// TestFollow_TellsTheWorkerOnce: the one that runs it, when it is marked.
+func TestFollow_TellsTheWorkerOnce(t *testing.T) {
+	onRedis(t, Options{}, func(e *env) {
+		heard := e.rdb.(*redis.Client).Subscribe(ctx, e.s.keys.control("w1"))
+		defer heard.Close()
+		if _, err := heard.Receive(ctx); err != nil {
+			e.Fatal(err)
+		}
+		e.in("w1", "0-a", lm.Inferring)
+		e.enqueue("0-b")
+		for _, id := range []lm.TraceID{"0-a", "0-a", "0-b"} {
+			_, err := e.s.Follow(ctx, id)
+			must(e, err)
+		}
+		must(e, e.s.Tell(ctx, "end", "w1"))
+		var words []string
+		for len(words) == 0 || words[len(words)-1] != "end" {
+			m, err := heard.ReceiveMessage(ctx)
+			if err != nil {
+				e.Fatal(err)
+			}
+			words = append(words, m.Payload)
+		}
+		if got := strings.Join(words, " "); got != WordCancel+" end" {
+			e.Errorf("it heard %q", got)
 		}
 	})
 }
