@@ -274,13 +274,20 @@ func TestFollow_BreakAndCloseEndIt(t *testing.T) {
 		}
 		break
 	}
+	all := make(chan struct{})
 	beside(t, func() {
+		<-all
 		until(t, "the reader blocks", func() bool { return len(c.follows) == 1 })
 		if err := c.Close(); err != nil {
 			t.Error(err)
 		}
 	})
-	if f := follow(deadline(t), c, st.claim.ID, "", nil); !errors.Is(f.err, ErrClosed) || len(f.frames) != 2 {
+	heard := func(frame lm.Frame) {
+		if frame.Data == "b" {
+			close(all)
+		}
+	}
+	if f := follow(deadline(t), c, st.claim.ID, "", heard); !errors.Is(f.err, ErrClosed) || len(f.frames) != 2 {
 		t.Errorf("%v %v", f.frames, f.err)
 	}
 	if f := follow(deadline(t), c, st.claim.ID, "", nil); !errors.Is(f.err, ErrClosed) {
