@@ -121,7 +121,7 @@ func TestWithQueueLimit_IsTheDoor(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close() //nolint:errcheck // the test is over
+	defer c.Close()
 	refused := 0
 	for _, a := range c.EnqueueMany(deadline(t), chats(60)) {
 		switch {

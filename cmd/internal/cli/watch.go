@@ -44,7 +44,7 @@ type journey struct {
 // news are lines for the hops that are new: all of them, or the takeovers alone.
 func (j *journey) news(t lm.Trace, all bool) (lines []string) {
 	for _, hop := range t.History {
-		key := fmt.Sprint(hop.At.UnixMilli(), hop.Path, hop.Epoch)
+		key := fmt.Sprintf("%d %v %d", hop.At.UnixMilli(), hop.Path, hop.Epoch)
 		if j.seen[key] {
 			continue
 		}
