@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -330,4 +331,37 @@ func TestFollow_MoreFollowersThanReadersTakeTurns(t *testing.T) {
 	for range n {
 		(<-got).want(t, "token/a token/b final/", "ab", "ab")
 	}
+}
+
+// BenchmarkFollow_Frame: from a worker's writing of a frame to its follower, one
+// after the other, so that each wakes a blocked read.
+func BenchmarkFollow_Frame(b *testing.B) {
+	c := open(b, redistest.Start(b).Client(), lua.Options{}, WithFollowed())
+	st := claimed(b, c, "w1")
+	said := make(chan time.Time, 1)
+	speak := func() {
+		until(b, "the reader blocks", func() bool { return len(c.follows) == 1 })
+		said <- time.Now()
+		st.say("x")
+	}
+	b.ResetTimer()
+	go speak()
+	var all []time.Duration
+	for frame, err := range c.Follow(b.Context(), st.claim.ID, "") {
+		if err != nil {
+			b.Fatal(err)
+		}
+		if frame.Type == lm.FrameFinal {
+			break
+		}
+		all = append(all, time.Since(<-said))
+		if len(all) < b.N {
+			go speak()
+		} else {
+			st.finish("x")
+		}
+	}
+	slices.Sort(all)
+	b.ReportMetric(float64(all[len(all)/2].Microseconds()), "p50-us")
+	b.ReportMetric(float64(all[len(all)*99/100].Microseconds()), "p99-us")
 }
