@@ -19,7 +19,7 @@ import (
 // looking for it costs Redis less than 2 % of its time (LIGHTERMAN_E2E=full; else a
 // tenth, shorter and with loose bounds).
 func TestSweep_OneStalledBehindManyYoungOnes(t *testing.T) {
-	n, lease, tick, slack, share := 10_000, 4*time.Second, 250*time.Millisecond, patience, 0.05
+	n, lease, tick, slack, share := 10_000, 4*time.Second, 250*time.Millisecond, patience, 0.03
 	if os.Getenv("LIGHTERMAN_E2E") == "full" {
 		n, lease, tick, slack, share = 100_000, 10*time.Second, time.Second, 1500*time.Millisecond, 0.02
 	}
