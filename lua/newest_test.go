@@ -81,6 +81,32 @@ func TestNewest_EveryStateIsFoundWhereItIs(t *testing.T) {
 	})
 }
 
+// TestNewest_OfMoreThanIsLookedAt: over many partitions, and at the far end of the
+// delayed set.
+func TestNewest_OfMoreThanIsLookedAt(t *testing.T) {
+	eachWith(t, Options{Partitions: 40}, func(e *env) {
+		var all []string
+		for i := range 400 {
+			id := fmt.Sprintf("%d-w%03d", i%40, i)
+			e.enqueue(lm.TraceID(id))
+			e.born(i-500, lm.TraceID(id))
+			all = append(all, id)
+		}
+		slices.Reverse(all)
+		if got := e.newest(Filter{}, 20); !slices.Equal(got, all[:20]) {
+			e.Errorf("%v, want %v", got, all[:20])
+		}
+		for i := range 60 {
+			id := lm.TraceID(fmt.Sprintf("7-l%02d", i))
+			e.enqueue(id, func(r *lm.Request) { r.NotBefore = time.Now().Add(time.Hour + time.Duration(i)*time.Minute) })
+			e.born(i, id)
+		}
+		if got := e.newest(Filter{}, 1); len(got) != 1 || got[0] != "7-l59" {
+			e.Errorf("%v, want the last of those that wait for a time", got)
+		}
+	})
+}
+
 // TestNewest_AForeignOperation: from its adoption on.
 func TestNewest_AForeignOperation(t *testing.T) {
 	each(t, func(e *env) {

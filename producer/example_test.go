@@ -119,7 +119,7 @@ func ExampleClient_Follow() {
 			fmt.Println(err)
 			return
 		}
-		switch frame.Type {
+		switch frame.Type { //nolint:exhaustive // the others are no text
 		case lm.FrameToken:
 			text += frame.Data
 		case lm.FrameReset: // a later claim says it all again

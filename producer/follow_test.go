@@ -314,6 +314,22 @@ func TestFollow_OutlivesARestartOfRedis(t *testing.T) {
 	f.want(t, "token/a token/b final/", "ab", "ab")
 }
 
+func TestFollow_RedisKilledInABlockingRead(t *testing.T) {
+	server := redistest.Start(t, redistest.WithAppendOnly())
+	c := open(t, server.Client(), lua.Options{}, WithFollowed())
+	c.waits.block = 10 * time.Second
+	st := claimed(t, c, "w1")
+	beside(t, func() {
+		until(t, "the reader blocks", func() bool {
+			return strings.Contains(server.Client().ClientList(deadline(t)).Val(), "cmd=xread ")
+		})
+		server.Kill()
+		server.Restart()
+		st.finish("yes")
+	})
+	follow(deadline(t), c, st.claim.ID, "", nil).want(t, "final/", "", "yes")
+}
+
 // TestFollow_MoreFollowersThanReadersTakeTurns: each gets all.
 func TestFollow_MoreFollowersThanReadersTakeTurns(t *testing.T) {
 	rdb := redistest.Start(t).Client()
