@@ -17,6 +17,7 @@ import (
 // monotonic time of this process when the claim was asked for at the latest.
 func (c *Consumer) begin(answer *lua.Claimed, renewed time.Duration) {
 	h := &hold{claim: answer.Claim}
+	h.followed.Store(answer.Record.Followed)
 	h.claim.Followed = &h.followed
 	h.claim.Draining = c.gate.wanted()
 	if !answer.Started {

@@ -38,7 +38,8 @@ func Open(ctx context.Context, rawURL string, opts Options) (*Store, error) {
 	}
 	// A worker blocks on every partition at once, and a producer beside it waits
 	// for notices of each: a reader without a connection of its own starves.
-	blocking, err := client(rawURL, 10*time.Second, 2*opts.Partitions+4)
+	// Connections are made when they are needed.
+	blocking, err := client(rawURL, 10*time.Second, 2*opts.Partitions+4+FollowReaders)
 	if err != nil {
 		_ = state.Close()
 		return nil, err

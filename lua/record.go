@@ -20,14 +20,15 @@ const metaPrefix = "x_"
 // Record is a trace with the fields that only the protocol needs.
 type Record struct {
 	lm.Trace
-	Entry   string // STREAM/ID of its entry; empty while it has none
-	Token   string
-	Unique  string
-	Reply   string
-	Webhook string
-	Started bool
-	Timeout time.Duration
-	Letter  string // stream ID of its dead-letter entry, once it has failed
+	Entry    string // STREAM/ID of its entry; empty while it has none
+	Token    string
+	Unique   string
+	Reply    string
+	Webhook  string
+	Started  bool
+	Followed bool // somebody reads its frames
+	Timeout  time.Duration
+	Letter   string // stream ID of its dead-letter entry, once it has failed
 
 	// Bytes of what is stored of it.
 	Size, CheckpointSize int
@@ -90,6 +91,8 @@ func (r *Record) set(field, value string, history bool) {
 		r.Webhook = value
 	case "started":
 		r.Started = value == "1"
+	case "followed":
+		r.Followed = true
 	case "attempts":
 		r.Attempts = n()
 	case "crashes":

@@ -37,6 +37,7 @@ var (
 	tickScript      = load("tick")
 	forgetScript    = load("forget")
 	frameScript     = load("frame")
+	followScript    = load("follow")
 	cancelScript    = load("cancel")
 	reviveScript    = load("revive")
 	purgeScript     = load("purge")

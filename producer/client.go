@@ -32,6 +32,8 @@ type Client struct {
 	lanes *lanes
 	waits *waits
 	codec func() (*checkpoint.Codec, error) // made at the first retry
+
+	follows chan struct{} // holds a token per blocking read of a token stream
 }
 
 // Open connects to the Redis of a URL, in the forms of lua.Open, whose errors it
@@ -60,6 +62,8 @@ func newClient(store *lua.Store, o options) *Client {
 		codec: sync.OnceValues(func() (*checkpoint.Codec, error) {
 			return checkpoint.New(checkpoint.Options{MaxBytes: o.checkpoint})
 		}),
+
+		follows: make(chan struct{}, lua.FollowReaders),
 	}
 }
 

@@ -19,6 +19,7 @@ type options struct {
 	models     []string
 	preprocess func(context.Context, *lm.Request) error
 	checkpoint int // bytes; 0: the default
+	followed   bool
 }
 
 func build(opts []Option) options {
@@ -54,6 +55,11 @@ func WithCheckpointLimit(bytes int) Option { return func(o *options) { o.checkpo
 // many producers share a busy fleet; without it waiting reads the partition's
 // stream of all that ended.
 func WithReply() Option { return func(o *options) { o.replying = true } }
+
+// WithFollowed has every operation marked as followed when it is accepted, so that
+// Follow gets its frames from the very first. Where it is marked by Follow alone,
+// a worker that has claimed it before writes frames from its next heartbeat on.
+func WithFollowed() Option { return func(o *options) { o.followed = true } }
 
 // WithModels makes Enqueue refuse with ErrUnknownModel a request for a model or
 // pool that is not among the names. Without it, and for a request that names

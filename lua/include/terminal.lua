@@ -51,7 +51,8 @@ local function terminal(trace, request, checkpoint, result, out, unique, reply, 
   if unique ~= trace then
     redis.call('PEXPIRE', unique, lifetime)
   end
-  if t[FOLLOWED] then
+  if t[FOLLOWED] then -- those who follow hear of the end where they read
+    redis.pcall('XADD', out, '*', 'epoch', t[2] or 0, 'seq', 0, 'type', 'final', 'data', outcome)
     redis.call('PEXPIRE', out, lifetime)
   end
   if outcome == 'failed' then

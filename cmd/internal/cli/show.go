@@ -66,7 +66,7 @@ func findTrace(ctx context.Context, s *lua.Store, arg string) (lm.Trace, error) 
 		}
 		return s.Trace(ctx, id)
 	}
-	traces, err := newest(ctx, s, 1, func(lm.Trace) bool { return true })
+	traces, err := s.Newest(ctx, lua.Filter{}, 1)
 	if err == nil && len(traces) == 0 {
 		err = fmt.Errorf("last: %w; enqueue one first", lm.ErrNotFound)
 	}

@@ -59,11 +59,12 @@ func readStatus(ctx context.Context, s *lua.Store) (fleetStatus, error) {
 	st := fleetStatus{Queues: []queueStatus{}, Consumers: []consumerStatus{}}
 	queues := make(map[string]*queueStatus)
 	consumers := make(map[string]*consumerStatus)
-	for p := range s.Partitions() {
-		counts, err := s.Counts(ctx, p)
-		if err != nil {
-			return st, err
-		}
+	all, err := s.AllCounts(ctx)
+	if err != nil {
+		return st, err
+	}
+	var streams []lua.Stream
+	for p, counts := range all {
 		st.Succeeded += counts["succeeded"]
 		st.Failed += counts["failed"]
 		st.Cancelled += counts["cancelled"]
@@ -75,10 +76,11 @@ func readStatus(ctx context.Context, s *lua.Store) (fleetStatus, error) {
 			queues[q].Waiting += counts["waiting:"+q]
 			queues[q].Running += counts["running:"+q]
 			queues[q].Delayed += counts["delayed:"+q]
-			if err := addConsumers(ctx, s, p, q, consumers); err != nil {
-				return st, err
-			}
+			streams = append(streams, lua.Stream{Partition: p, Queue: q}, lua.Stream{Partition: p, Queue: q, Resume: true})
 		}
+	}
+	if err := addConsumers(ctx, s, streams, consumers); err != nil {
+		return st, err
 	}
 	for _, q := range queues {
 		st.Queues = append(st.Queues, *q)
@@ -91,23 +93,18 @@ func readStatus(ctx context.Context, s *lua.Store) (fleetStatus, error) {
 	return st, nil
 }
 
-func addConsumers(ctx context.Context, s *lua.Store, partition int, queue string, to map[string]*consumerStatus) error {
-	for _, resume := range []bool{false, true} {
-		list, err := s.Consumers(ctx, lua.Stream{Partition: partition, Queue: queue, Resume: resume})
-		if err != nil {
-			return err
+func addConsumers(ctx context.Context, s *lua.Store, streams []lua.Stream, to map[string]*consumerStatus) error {
+	list, err := s.AllConsumers(ctx, streams)
+	for _, c := range list {
+		known := to[c.Name]
+		if known == nil {
+			known = &consumerStatus{Consumer: c.Name, Idle: c.Idle}
+			to[c.Name] = known
 		}
-		for _, c := range list {
-			known := to[c.Name]
-			if known == nil {
-				known = &consumerStatus{Consumer: c.Name, Idle: c.Idle}
-				to[c.Name] = known
-			}
-			known.Pending += c.Pending
-			known.Idle = min(known.Idle, c.Idle)
-		}
+		known.Pending += c.Pending
+		known.Idle = min(known.Idle, c.Idle)
 	}
-	return nil
+	return err
 }
 
 func printStatus(cmd *cobra.Command, st fleetStatus) error {
