@@ -29,14 +29,14 @@ func TestLoad_FlagsOverEnvironmentOverFile(t *testing.T) {
 	t.Setenv("LIGHTERMAN_WORKER_LEASE", "30s")
 	t.Setenv("LIGHTERMAN_WORKER_CONCURRENCY", "3")
 	t.Setenv("LIGHTERMAN_FAILPOINT", "after:claim") // not the loader's
-	cfg, err := loadWith(t, "--config", file, "--concurrency", "4", "--queue", "a:2", "--queue", "b,c", "--http", "127.0.0.1:0", "--redis", "redis://h:1", "--drain-timeout", "0s", "--log-format", "json")
+	cfg, err := loadWith(t, "--config", file, "--concurrency", "4", "--queue", "a:2", "--queue", "b,c:1:7", "--http", "127.0.0.1:0", "--redis", "redis://h:1", "--drain-timeout", "0s", "--log-format", "json")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if w := cfg.Worker; w.Name != "f" || w.Lease.Std() != 30*time.Second || w.Concurrency != 4 || w.DrainTimeout != 0 || cfg.Log.Level != "warn" || cfg.Log.Format != "json" || cfg.HTTP.Addr != "127.0.0.1:0" || cfg.Redis.URL.Reveal() != "redis://h:1" {
 		t.Errorf("%+v", cfg)
 	}
-	want := []config.Queue{{Name: "a", Weight: 2}, {Name: "b", Weight: 1}, {Name: "c", Weight: 1}}
+	want := []config.Queue{{Name: "a", Weight: 2}, {Name: "b", Weight: 1}, {Name: "c", Weight: 1, Concurrency: 7}}
 	if len(cfg.Queues) != 3 || cfg.Queues[0] != want[0] || cfg.Queues[1] != want[1] || cfg.Queues[2] != want[2] {
 		t.Errorf("queues %+v", cfg.Queues)
 	}

@@ -109,7 +109,7 @@ func (w *Worker) wire() error {
 	})
 	queues := make([]consumer.Queue, len(w.cfg.Queues))
 	for i, q := range w.cfg.Queues {
-		queues[i] = consumer.Queue{Name: q.Name, Weight: q.Weight}
+		queues[i] = consumer.Queue{Name: q.Name, Weight: q.Weight, Concurrency: q.Concurrency}
 	}
 	w.consumer = consumer.New(w.store, w.pipeline, consumer.Options{
 		Name: w.name(), Queues: queues, Concurrency: w.cfg.Worker.Concurrency, Lease: w.cfg.Worker.Lease.Std(),
