@@ -132,7 +132,7 @@ func (d *drainage) wait(ctx context.Context, timeout time.Duration) error {
 	var errs []error
 	for _, w := range d.workers {
 		if w.Lost {
-			errs = append(errs, fmt.Errorf("%s has been silent for %s: what it held is taken over from it", w.Owner, silentAfter))
+			errs = append(errs, fmt.Errorf("%s has been silent for over %s: what it held is taken over from it", w.Owner, silentAfter))
 		}
 	}
 	return errors.Join(errs...)
