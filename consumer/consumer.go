@@ -171,6 +171,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 	case <-c.kill:
 		stopReading()
 	}
+	roles.Go(func() { c.wakeReaders(background, &readers) })
 	c.drain(&readers)
 	stopBackground()
 	roles.Wait()

@@ -348,3 +348,32 @@ func TestOrders_SetTellsOnlyOfChanges(t *testing.T) {
 		}
 	}
 }
+
+// An idle worker's blocking reads are ended by its drain, and do not hold it up.
+func TestDrain_OfAnIdleWorkerDoesNotWaitForItsRead(t *testing.T) {
+	onRedis(t, func(e *env) {
+		store, err := lua.Open(ctx, e.srv.URL(), lua.Options{Partitions: 4})
+		if err != nil {
+			e.Fatal(err)
+		}
+		e.Cleanup(func() { _ = store.Close() })
+		c := New(store, HandlerFunc(fine), quick(Options{Block: 8 * time.Second, Lease: time.Minute}))
+		running, end := context.WithCancel(ctx)
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			if err := c.Run(running); err != nil {
+				e.Errorf("run: %v", err)
+			}
+		}()
+		e.until("four blocking reads", func() bool { return blockedClients(e) == 4 })
+		began := time.Now()
+		end()
+		e.come("its end", ended)
+		if took := time.Since(began); took > 4*time.Second {
+			e.Errorf("an idle worker drained in %s, its reads take 8 s", took)
+		} else {
+			e.Logf("drained in %s, with reads of 8 s", took)
+		}
+	})
+}

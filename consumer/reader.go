@@ -2,6 +2,7 @@ package consumer
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"github.com/lighterman/lighterman/internal/failpoint"
@@ -36,6 +37,32 @@ func (c *Consumer) read(ctx context.Context, partition int) {
 		}
 		if !r.start(ctx, entries, surplus) && !pause(ctx, time.Second) {
 			return
+		}
+	}
+}
+
+// wakeEvery is how long after a wake the next one follows, for reads that were on
+// their way to Redis.
+const wakeEvery = 50 * time.Millisecond
+
+// wakeReaders ends the blocking reads of a worker that drains, until all readers have
+// returned or ctx ends. What a read has brought is not lost by it.
+func (c *Consumer) wakeReaders(ctx context.Context, readers *sync.WaitGroup) {
+	gone := make(chan struct{})
+	go func() { readers.Wait(); close(gone) }()
+	for wait := wakeEvery; ; wait *= 2 {
+		if _, err := c.store.Unblock(ctx); err != nil {
+			if ctx.Err() == nil {
+				c.log.Debug().Err(err).Msg("end blocking reads; they take their time")
+			}
+			return
+		}
+		select {
+		case <-gone:
+			return
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
 		}
 	}
 }

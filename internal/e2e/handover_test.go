@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"math/rand/v2"
 	"slices"
 	"syscall"
 	"testing"
@@ -11,10 +12,11 @@ import (
 )
 
 // TestDrain_HandOverBehindABacklog: what a draining worker gives back does not wait
-// behind the queue: somebody claims it at once, with no attempt and no crash counted.
-// It is a relay: after each drain a fresh worker comes.
+// behind the queue: whoever has a slot first claims it, with no attempt and no crash
+// counted. The others are as busy as can be, so that what is measured holds the wait
+// for a slot. It is a relay: after each drain a fresh worker comes.
 func TestDrain_HandOverBehindABacklog(t *testing.T) {
-	backlog, relays, bound := 1500, 4, 10*time.Second
+	backlog, relays, bound := 1200, 4, 10*time.Second
 	if full {
 		backlog, relays, bound = 100_000, 20, 500*time.Millisecond
 	}
@@ -29,12 +31,14 @@ func TestDrain_HandOverBehindABacklog(t *testing.T) {
 	for range relays {
 		leaver := crews[0]
 		f.awaitRunning(int64(len(crews) * slots * 3 / 4))
+		time.Sleep(rand.N(5 * latency)) // at any point of their stages
 		least = min(least, f.waiting())
 		leaver.signal(syscall.SIGTERM)
 		if code := leaver.exit(20 * time.Second); code != 0 {
 			t.Errorf("exit code %d after SIGTERM, want 0", code)
 		}
 		f.checkLeft(leaver)
+		until(t, patience, "the others to claim what it gave back", f.resumed) // with all of their slots taken
 		crews = append(crews[1:], next())
 	}
 	if least < int64(backlog)/10 {
@@ -93,6 +97,17 @@ func (f *fleet) recordsOfAll() (records []lua.Record) {
 		ids = ids[n:]
 	}
 	return records
+}
+
+// resumed reports whether all that was put back has been read.
+func (f *fleet) resumed() bool {
+	f.Helper()
+	const key = "{lm:0}:resume:default"
+	pending, err := f.rdb.XPending(f.Context(), key, lua.Group).Result()
+	if err != nil {
+		f.Fatal(err)
+	}
+	return f.rdb.XLen(f.Context(), key).Val() <= pending.Count
 }
 
 // waiting is how many operations wait, as Redis counts.
