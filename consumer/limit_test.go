@@ -197,3 +197,37 @@ func TestLimit_SurplusGoesToWhoeverHasRoom(t *testing.T) {
 		e.quiet()
 	})
 }
+
+// Where the only queue is at its limit there is nothing to read: the reader waits for
+// a place, and asks Redis for nothing meanwhile.
+func TestLimit_OfTheOnlyQueueIsNoBusyLoop(t *testing.T) {
+	each(t, func(e *env) {
+		next := make(chan struct{})
+		w := e.worker(func(context.Context, lm.Claim) (lm.Result, error) {
+			<-next
+			return lm.Result{}, nil
+		}, Options{Queues: []Queue{{Name: "slow", Weight: 1, Concurrency: 2}}, Tick: time.Hour})
+		ids := e.many(8, queue("slow"))
+		e.until("it is at its limit, and reads of before are over", func() bool {
+			before := w.commands.Load()
+			<-time.After(300 * time.Millisecond) // the figure is a rate
+			return w.Running() == 2 && w.commands.Load()-before <= 1
+		})
+		close(next)
+		e.ended(ids...)
+		w.drain()
+		w.allFree(map[string]int{"slow": 2})
+		e.quiet()
+	})
+}
+
+func TestReach_CountIsThePartOfTheLeastRoom(t *testing.T) {
+	for _, c := range []struct{ streams, seats, free, want int }{
+		{6, 0, 64, 10}, {6, 0, 3, 1}, {2, 0, 64, 32}, {6, 8, 64, 4}, {6, 1, 64, 1}, {6, 100, 64, 10}, {2, 3, 64, 1},
+	} {
+		at := reach{streams: make([]lua.Stream, c.streams), seats: c.seats}
+		if got := at.count(c.free); got != c.want {
+			t.Errorf("%+v: %d of each stream", c, got)
+		}
+	}
+}
