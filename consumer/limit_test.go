@@ -221,6 +221,59 @@ func TestLimit_OfTheOnlyQueueIsNoBusyLoop(t *testing.T) {
 	})
 }
 
+// What has come within reach is likely to have a backlog, and is read by the script
+// that keeps to the limit: no surplus.
+func TestReach_WhatHasComeWithinItIsReadByTheScript(t *testing.T) {
+	each(t, func(e *env) {
+		e.groups("slow")
+		e.many(4, queue("slow"))
+		for _, cl := range e.die("gone-1", time.Hour, lua.Stream{Queue: "slow"})[:2] {
+			if err := e.s.Release(ctx, cl, "drain"); err != nil {
+				e.Fatal(err)
+			}
+		}
+		e.enqueue("0-s", queue("slow"))
+		queues := []Queue{{Name: "slow", Weight: 1, Concurrency: 1}, {Name: "b", Weight: 1}}
+		c := New(e.s, HandlerFunc(fine), quick(Options{Queues: queues}))
+		r := &reader{c: c, wheel: newWheel(queues), reached: 2}
+		e.groups("b")
+		entries, surplus, err := r.next(r.reach(), 8)
+		if err != nil || len(entries) != 1 || len(surplus) != 0 || c.slots.left("slow") != 0 {
+			e.Errorf("%d entries, %d surplus, %v: want one and none", len(entries), len(surplus), err)
+		}
+	})
+}
+
+// A read that is begun without a queue must be short, or what changes is noticed late.
+func TestReach_ReadsAreShortWhileAQueueIsOut(t *testing.T) {
+	each(t, func(e *env) {
+		e.s = lua.NewStore(e.rdb, e.rdb, lua.Options{Partitions: 8})
+		queues := []Queue{{Name: "a", Weight: 1}, {Name: "b", Weight: 1, Concurrency: 1}, {Name: "c", Weight: 1}}
+		c := New(e.s, HandlerFunc(fine), Options{Queues: queues})
+		r := &reader{c: c, wheel: newWheel(queues)}
+		look := func() string {
+			at := r.reach()
+			return fmt.Sprint(at.block, " ", len(at.streams))
+		}
+		if got := look(); got != "2s 6" {
+			e.Errorf("with nothing out: %s", got)
+		}
+		c.slots.seat("b", 1)
+		if got := look(); got != "400ms 4" {
+			e.Errorf("at a limit: %s, want 50 ms for each partition", got)
+		}
+		c.slots.unseat("b", 1)
+		c.orders.set(map[string]time.Time{"a": time.Now(), "c": time.Now()})
+		if got := look(); got != "450ms 2" {
+			e.Errorf("paused: %s", got)
+		}
+		c.slots.seat("b", 1)
+		if got := look(); got != "400ms 0" {
+			e.Errorf("all out: %s", got)
+		}
+	})
+}
+
 func TestReach_CountIsThePartOfTheLeastRoom(t *testing.T) {
 	for _, c := range []struct{ streams, seats, free, want int }{
 		{6, 0, 64, 10}, {6, 0, 3, 1}, {2, 0, 64, 32}, {6, 8, 64, 4}, {6, 1, 64, 1}, {6, 100, 64, 10}, {2, 3, 64, 1},

@@ -121,6 +121,14 @@ func TestWorkers_ListsTheRosterAndWhatTheyDo(t *testing.T) {
 	announced(t, store, lua.WorkerRecord{Owner: owner, Name: "busy", Host: "h1", PID: 42, Slots: 64, Running: 1, Queues: []string{"default"}, Started: time.Now().Add(-time.Hour)})
 	announced(t, store, lua.WorkerRecord{Owner: "leaver-1", Name: "leaver", Draining: true})
 	silentOnRoster(t, server, "mute-1", time.Minute)
+	side := lua.Stream{Queue: "side"}
+	unclaimed := strings.TrimSpace(s.run("enqueue", question, "--queue", "side").ok())
+	if err := store.EnsureGroups(background, []lua.Stream{side}); err != nil {
+		t.Fatal(err)
+	}
+	if read, err := store.Read(background, "leaver-1", []lua.Share{{Stream: side, Count: 1}}, 1); err != nil || len(read) != 1 {
+		t.Fatalf("%v, %v", read, err)
+	}
 	out := s.run("lighterman", "workers").ok()
 	for _, words := range [][]string{{"NAME", "STATE", "SEEN"}, {"busy ", owner, "h1 ", "42 ", "ready ", "1/64 ", "default ", "1h00m"}, {"leaver-1", "draining"}, {"mute-1", "silent", "1m0"}} {
 		if lineWith(out, words) == "" {
@@ -130,7 +138,7 @@ func TestWorkers_ListsTheRosterAndWhatTheyDo(t *testing.T) {
 	if strings.Contains(out, id) {
 		t.Errorf("operations without --ops:\n%s", out)
 	}
-	if out := s.run("lighterman", "workers", "--ops").ok(); lineWith(out, []string{id, "INFERRING", "default", "chat"}) == "" {
+	if out := s.run("lighterman", "workers", "--ops").ok(); lineWith(out, []string{id, "INFERRING", "default", "chat"}) == "" || strings.Contains(out, unclaimed) {
 		t.Errorf("workers --ops:\n%s", out)
 	}
 	list := decode[[]struct {
