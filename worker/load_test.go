@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/lighterman/lighterman/config"
+	"github.com/lighterman/lighterman/consumer"
 	"github.com/spf13/pflag"
 )
 
@@ -39,6 +40,12 @@ func TestLoad_FlagsOverEnvironmentOverFile(t *testing.T) {
 	want := []config.Queue{{Name: "a", Weight: 2}, {Name: "b", Weight: 1}, {Name: "c", Weight: 1, Concurrency: 7}}
 	if len(cfg.Queues) != 3 || cfg.Queues[0] != want[0] || cfg.Queues[1] != want[1] || cfg.Queues[2] != want[2] {
 		t.Errorf("queues %+v", cfg.Queues)
+	}
+	if q := consumerQueues(cfg); len(q) != 3 || q[0] != (consumer.Queue{Name: "a", Weight: 2}) || q[2] != (consumer.Queue{Name: "c", Weight: 1, Concurrency: 7}) {
+		t.Errorf("the consumer is given %+v", q)
+	}
+	if text := QueuesText(cfg); text != "a:2 b:1 c:1:7" {
+		t.Errorf("queues as text: %q", text)
 	}
 	t.Setenv("LIGHTERMAN_CONFIG", file)
 	if cfg, err := loadWith(t); err != nil || cfg.Worker.Name != "f" || len(cfg.Queues) != 3 {
