@@ -44,8 +44,9 @@ type Redis struct {
 
 // Queue is a queue that a worker serves.
 type Queue struct {
-	Name   string `yaml:"name" required:"true" desc:"Its name: 1 to 64 of A-Z a-z 0-9 _ . -"`
-	Weight int    `yaml:"weight" default:"1" min:"1" max:"1000" desc:"Its share of new claims while several queues have work."`
+	Name        string `yaml:"name" required:"true" desc:"Its name: 1 to 64 of A-Z a-z 0-9 _ . -"`
+	Weight      int    `yaml:"weight" default:"1" min:"1" max:"1000" desc:"Its share of new claims while several queues have work."`
+	Concurrency int    `yaml:"concurrency" min:"0" max:"10000" desc:"How many of its operations one worker runs at a time. 0: as many as worker.concurrency allows, which is the bound in any case."`
 }
 
 // Worker says how a worker claims, holds and gives up operations.

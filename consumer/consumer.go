@@ -35,10 +35,11 @@ func (f HandlerFunc) Handle(ctx context.Context, claim lm.Claim) (lm.Result, err
 // Middleware wraps a Handler; the first one given is the outermost.
 type Middleware func(Handler) Handler
 
-// Queue is one queue that is served, and its share of the reads.
+// Queue is one queue that is served.
 type Queue struct {
-	Name   string
-	Weight int
+	Name        string
+	Weight      int // its share of the reads
+	Concurrency int // how many of its operations this worker runs at once; 0: as many as there are slots
 }
 
 // Options say how a worker consumes. Zero fields mean the defaults.
@@ -49,6 +50,8 @@ type Options struct {
 	Lease        time.Duration // default 10 s
 	Beat         time.Duration // between renewals, default a quarter of the lease
 	Tick         time.Duration // between sweeps of the fleet, default 1 s
+	Orders       time.Duration // between looks at the fleet's orders at most, default 1 s
+	StrayAfter   time.Duration // how long a vanished worker's drain order stands at least, default 1 min
 	Census       time.Duration // between removals of dead consumers, default 1 min
 	DrainTimeout time.Duration // default 25 s
 	MaxAttempts  int           // default 5
@@ -63,12 +66,14 @@ type Options struct {
 func (o Options) withDefaults() Options {
 	o.Name = cmp.Or(o.Name, "worker")
 	if len(o.Queues) == 0 {
-		o.Queues = []Queue{{"interactive", 6}, {lm.DefaultQueue, 3}, {"batch", 1}}
+		o.Queues = []Queue{{Name: "interactive", Weight: 6}, {Name: lm.DefaultQueue, Weight: 3}, {Name: "batch", Weight: 1}}
 	}
 	o.Concurrency = cmp.Or(o.Concurrency, 64)
 	o.Lease = cmp.Or(o.Lease, 10*time.Second)
 	o.Beat = cmp.Or(o.Beat, o.Lease/4)
 	o.Tick = cmp.Or(o.Tick, time.Second)
+	o.Orders = cmp.Or(o.Orders, time.Second)
+	o.StrayAfter = cmp.Or(o.StrayAfter, strayAfter)
 	o.Census = cmp.Or(o.Census, time.Minute)
 	o.DrainTimeout = cmp.Or(o.DrainTimeout, 25*time.Second)
 	o.MaxAttempts = cmp.Or(o.MaxAttempts, 5)
@@ -94,6 +99,7 @@ type Consumer struct {
 	held    *held
 	gate    *gate
 	contact *contact
+	orders  *orders
 	fleet   fleetSize
 	kill    chan struct{}
 	killed  sync.Once
@@ -117,8 +123,9 @@ func New(store *lua.Store, handler Handler, opts Options) *Consumer {
 	c := &Consumer{
 		store: store, handler: handler, opts: opts, owner: owner, metrics: opts.Metrics,
 		log:   opts.Log.With().Str("worker", owner).Logger(),
-		slots: newSlots(opts.Concurrency), held: newHeld(), gate: newGate(), contact: newContact(opts.Lease),
-		kill: make(chan struct{}),
+		slots: newSlots(opts.Concurrency, opts.Queues...), held: newHeld(), gate: newGate(), contact: newContact(opts.Lease),
+		orders: newOrders(),
+		kill:   make(chan struct{}),
 	}
 	c.writes, c.stopWrites = context.WithCancel(context.Background())
 	return c
@@ -134,7 +141,7 @@ func (c *Consumer) Running() int { return c.held.size() }
 
 // Run consumes until ctx ends and then drains: it reads no more, lets what runs
 // finish or hand over within DrainTimeout, puts the rest back, and returns nil.
-// Stop cuts the drain short. An error means that it could not start; afterwards
+// Stop cuts the drain short. An order to drain is as good as ctx's end. An error means that it could not start; afterwards
 // a lost Redis is waited for.
 func (c *Consumer) Run(ctx context.Context) error {
 	if err := c.store.EnsureGroups(ctx, c.allStreams()); err != nil {
@@ -149,24 +156,30 @@ func (c *Consumer) Run(ctx context.Context) error {
 	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopBackground()
 
+	c.readOrders(ctx) // so that not even the first read is of a paused queue
 	var readers, roles sync.WaitGroup
 	for p := range c.store.Partitions() {
 		readers.Go(func() { c.read(reading, p) })
 		roles.Go(func() { c.tick(reading, p) })
 	}
+	roles.Go(func() { c.follow(reading) })
 	roles.Go(func() { c.census(reading) })
 	roles.Go(func() { c.beat(background) })
 	roles.Go(func() { c.watchLeases(background) })
 
 	select {
 	case <-ctx.Done():
+	case <-c.orders.told:
+		stopReading()
 	case <-c.kill:
 		stopReading()
 	}
+	roles.Go(func() { c.wakeReaders(background, &readers) })
 	c.drain(&readers)
 	stopBackground()
 	roles.Wait()
 	c.leave()
+	c.obeyed()
 	return nil
 }
 

@@ -11,6 +11,7 @@
 //	lease                   ends work by itself when no renewal got through for a lease
 //	ticker (per partition)  promotes what is due, sweeps what a dead worker left
 //	census                  removes dead consumers
+//	orders                  learns which queues are paused and whether to drain
 //
 // A claim's life here:
 //

@@ -14,6 +14,7 @@ import (
 // claim is lost or wanted back.
 type hold struct {
 	claim    lm.Claim
+	queue    string // whose seat it has
 	followed atomic.Bool
 	cancel   context.CancelCauseFunc
 	renewed  atomic.Int64 // monotonic ns since start, from the sending of the last good renewal; the heartbeat writes it

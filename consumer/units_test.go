@@ -16,21 +16,21 @@ import (
 )
 
 func TestWheel_DealsByWeight(t *testing.T) {
-	queues := []Queue{{"interactive", 6}, {"default", 3}, {"batch", 1}}
+	queues := []Queue{{Name: "interactive", Weight: 6}, {Name: "default", Weight: 3}, {Name: "batch", Weight: 1}}
 	w := newWheel(queues)
-	if got := w.spin(100); !cmp.Equal(got, []int{60, 30, 10}) {
+	if got := w.spin(100, []int{100, 100, 100}); !cmp.Equal(got, []int{60, 30, 10}) {
 		t.Errorf("100 reads at once: %v, want 60 30 10", got)
 	}
 	order := ""
 	for range 10 {
-		for i, n := range w.spin(1) {
+		for i, n := range w.spin(1, []int{1, 1, 1}) {
 			order += strings.Repeat(queues[i].Name[:1], n)
 		}
 	}
 	if order != "idiibidiid" && (strings.Count(order, "i") != 6 || strings.Count(order, "d") != 3 || strings.Contains(order, "iii")) {
 		t.Errorf("single reads: %s, want 6 i and 3 d, never three alike in a row", order)
 	}
-	if got := newWheel([]Queue{{"a", 0}, {"b", -1}}).spin(4); !cmp.Equal(got, []int{2, 2}) {
+	if got := newWheel([]Queue{{Name: "a"}, {Name: "b", Weight: -1}}).spin(4, []int{4, 4}); !cmp.Equal(got, []int{2, 2}) {
 		t.Errorf("weights under 1: %v, want 2 2", got)
 	}
 }
@@ -234,7 +234,7 @@ func TestOptions_Defaults(t *testing.T) {
 	if o.Lease != 10*time.Second || o.Beat != o.Lease/4 || o.Tick != time.Second || o.DrainTimeout != 25*time.Second || o.MaxAttempts != 5 || o.Concurrency != 64 || o.Timeout != 10*time.Minute {
 		t.Errorf("%+v", o)
 	}
-	if !cmp.Equal(o.Queues, []Queue{{"interactive", 6}, {"default", 3}, {"batch", 1}}) {
+	if !cmp.Equal(o.Queues, []Queue{{Name: "interactive", Weight: 6}, {Name: "default", Weight: 3}, {Name: "batch", Weight: 1}}) {
 		t.Errorf("queues %v", o.Queues)
 	}
 }
@@ -255,10 +255,10 @@ func TestReader_WithoutASlotReadsNothing(t *testing.T) {
 	c := New(nil, nil, Options{Concurrency: 1})
 	c.slots.take(1)
 	c.contact.note(lm.ErrUnavailable)
-	r := &reader{c: c, streams: []lua.Stream{{Queue: "default"}}, wheel: newWheel(c.opts.Queues), backlog: true}
-	entries, taken, err := r.next(1)
-	if len(entries) != 0 || taken != 0 || err != nil || !r.backlog {
-		t.Errorf("%v, %d, %v", entries, taken, err)
+	r := &reader{c: c, wheel: newWheel(c.opts.Queues), backlog: true}
+	entries, surplus, err := r.next(reach{streams: []lua.Stream{{Queue: "default"}}}, 1)
+	if len(entries) != 0 || len(surplus) != 0 || err != nil || !r.backlog {
+		t.Errorf("%v, %v, %v", entries, surplus, err)
 	}
 	if !c.contact.lost {
 		t.Error("a read that was not made was taken for contact")

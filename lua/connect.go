@@ -32,19 +32,21 @@ const dialTimeout = 5 * time.Second
 func Open(ctx context.Context, rawURL string, opts Options) (*Store, error) {
 	logging.Disable() // go-redis writes to standard error by itself; what matters reaches the caller as an error
 	opts = opts.withDefaults()
-	state, err := client(rawURL, 5*time.Second, 16)
+	state, err := client(rawURL, 5*time.Second, 16, "")
 	if err != nil {
 		return nil, err
 	}
 	// A worker blocks on every partition at once, and a producer beside it waits
 	// for notices of each: a reader without a connection of its own starves.
 	// Connections are made when they are needed.
-	blocking, err := client(rawURL, 10*time.Second, 2*opts.Partitions+4+FollowReaders)
+	name := newBlockingName()
+	blocking, err := client(rawURL, 10*time.Second, 2*opts.Partitions+4+FollowReaders, name)
 	if err != nil {
 		_ = state.Close()
 		return nil, err
 	}
 	s := NewStore(state, blocking, opts)
+	s.blockingName = name
 	if err := s.check(ctx, redactURL(rawURL)); err != nil {
 		_ = s.Close()
 		return nil, err
@@ -65,9 +67,9 @@ func (s *Store) Close() error {
 func (s *Store) Ping(ctx context.Context) error { return s.rdb.Ping(ctx).Err() }
 
 // client makes one client with at least so many connections (per node of a
-// cluster). It never retries by itself: go-redis would repeat a command whose
+// cluster), which tell the server a name if it is not empty. It never retries by itself: go-redis would repeat a command whose
 // reply was lost, and only we know which may be.
-func client(rawURL string, readTimeout time.Duration, connections int) (redis.UniversalClient, error) {
+func client(rawURL string, readTimeout time.Duration, connections int, name string) (redis.UniversalClient, error) {
 	scheme, rest, _ := strings.Cut(rawURL, "://")
 	var err error
 	quiet := &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
@@ -77,7 +79,7 @@ func client(rawURL string, readTimeout time.Duration, connections int) (redis.Un
 		if o, err = redis.ParseClusterURL(strings.TrimSuffix(scheme, "+cluster") + "://" + rest); err == nil {
 			o.DialTimeout, o.ReadTimeout, o.WriteTimeout = dialTimeout, readTimeout, 5*time.Second
 			o.ContextTimeoutEnabled, o.DisableIdentity, o.Protocol = true, true, 2
-			o.PoolSize = max(o.PoolSize, connections)
+			o.PoolSize, o.ClientName = max(o.PoolSize, connections), name
 			o.ClusterStateReloadInterval = time.Second // 4.7 s instead of 57 s to find a new master
 			return redis.NewClusterClient(o), nil
 		}
@@ -86,7 +88,7 @@ func client(rawURL string, readTimeout time.Duration, connections int) (redis.Un
 		if o, err = redis.ParseFailoverURL(strings.TrimSuffix(scheme, "+sentinel") + "://" + rest); err == nil {
 			o.DialTimeout, o.ReadTimeout, o.WriteTimeout = dialTimeout, readTimeout, 5*time.Second
 			o.ContextTimeoutEnabled, o.DisableIdentity, o.Protocol, o.MaxRetries = true, true, 2, -1
-			o.PoolSize = max(o.PoolSize, connections)
+			o.PoolSize, o.ClientName = max(o.PoolSize, connections), name
 			return redis.NewFailoverClient(o), nil
 		}
 	default:
@@ -95,7 +97,7 @@ func client(rawURL string, readTimeout time.Duration, connections int) (redis.Un
 			o.DialTimeout, o.ReadTimeout, o.WriteTimeout = dialTimeout, readTimeout, 5*time.Second
 			o.ContextTimeoutEnabled, o.DisableIdentity, o.Protocol, o.MaxRetries = true, true, 2, -1
 			o.MaintNotificationsConfig = quiet
-			o.PoolSize = max(o.PoolSize, connections)
+			o.PoolSize, o.ClientName = max(o.PoolSize, connections), name
 			return redis.NewClient(o), nil
 		}
 	}

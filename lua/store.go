@@ -69,6 +69,8 @@ type Store struct {
 	opts     Options
 	scripts  atomic.Int64 // runs, for tests and metrics
 
+	blockingName string // that the connections of blocking have at the server; empty when Open did not make them
+
 	advances batcher[advanceIn, string]
 	finishes batcher[finishIn, string]
 	retries  batcher[retryIn, string]

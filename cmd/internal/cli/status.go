@@ -17,6 +17,10 @@ type queueStatus struct {
 	Waiting int64  `json:"waiting"`
 	Running int64  `json:"running"`
 	Delayed int64  `json:"delayed"`
+
+	PausedSince time.Time `json:"paused_since,omitzero"`
+
+	known bool // something was ever in it
 }
 
 // consumerStatus is one consumer over all streams.
@@ -71,7 +75,7 @@ func readStatus(ctx context.Context, s *lua.Store) (fleetStatus, error) {
 		st.Expired += counts["expired"]
 		for _, q := range counts.Queues() {
 			if queues[q] == nil {
-				queues[q] = &queueStatus{Queue: q}
+				queues[q] = &queueStatus{Queue: q, known: true}
 			}
 			queues[q].Waiting += counts["waiting:"+q]
 			queues[q].Running += counts["running:"+q]
@@ -80,6 +84,9 @@ func readStatus(ctx context.Context, s *lua.Store) (fleetStatus, error) {
 		}
 	}
 	if err := addConsumers(ctx, s, streams, consumers); err != nil {
+		return st, err
+	}
+	if err := addPauses(ctx, s, queues); err != nil {
 		return st, err
 	}
 	for _, q := range queues {
@@ -91,6 +98,18 @@ func readStatus(ctx context.Context, s *lua.Store) (fleetStatus, error) {
 	slices.SortFunc(st.Queues, func(a, b queueStatus) int { return cmp.Compare(a.Queue, b.Queue) })
 	slices.SortFunc(st.Consumers, func(a, b consumerStatus) int { return cmp.Compare(a.Consumer, b.Consumer) })
 	return st, nil
+}
+
+// addPauses notes which queues are paused, those that nothing was ever in included.
+func addPauses(ctx context.Context, s *lua.Store, to map[string]*queueStatus) error {
+	orders, err := s.Orders(ctx)
+	for q, since := range orders.Paused {
+		if to[q] == nil {
+			to[q] = &queueStatus{Queue: q}
+		}
+		to[q].PausedSince = since
+	}
+	return err
 }
 
 func addConsumers(ctx context.Context, s *lua.Store, streams []lua.Stream, to map[string]*consumerStatus) error {
@@ -109,9 +128,13 @@ func addConsumers(ctx context.Context, s *lua.Store, streams []lua.Stream, to ma
 
 func printStatus(cmd *cobra.Command, st fleetStatus) error {
 	out := cmd.OutOrStdout()
-	t := newTable(out, "QUEUE", "WAITING", "RUNNING", "DELAYED")
+	t := newTable(out, "QUEUE", "WAITING", "RUNNING", "DELAYED", "PAUSED")
 	for _, q := range st.Queues {
-		t.row(q.Queue, q.Waiting, q.Running, q.Delayed)
+		paused := "-"
+		if !q.PausedSince.IsZero() {
+			paused = "PAUSED since " + q.PausedSince.Local().Format(time.DateTime)
+		}
+		t.row(q.Queue, q.Waiting, q.Running, q.Delayed, paused)
 	}
 	if err := t.flush(); err != nil {
 		return err
