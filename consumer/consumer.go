@@ -50,6 +50,7 @@ type Options struct {
 	Beat         time.Duration // between renewals, default a quarter of the lease
 	Tick         time.Duration // between sweeps of the fleet, default 1 s
 	Census       time.Duration // between removals of dead consumers, default 1 min
+	Janitor      time.Duration // between passes of the fleet over all keys, default 1 h
 	DrainTimeout time.Duration // default 25 s
 	MaxAttempts  int           // default 5
 	Block        time.Duration // of a blocking read, default 2 s, at most half the lease
@@ -70,6 +71,7 @@ func (o Options) withDefaults() Options {
 	o.Beat = cmp.Or(o.Beat, o.Lease/4)
 	o.Tick = cmp.Or(o.Tick, time.Second)
 	o.Census = cmp.Or(o.Census, time.Minute)
+	o.Janitor = cmp.Or(o.Janitor, time.Hour)
 	o.DrainTimeout = cmp.Or(o.DrainTimeout, 25*time.Second)
 	o.MaxAttempts = cmp.Or(o.MaxAttempts, 5)
 	o.Block = min(cmp.Or(o.Block, 2*time.Second), o.Lease/2) // what a frozen worker is handed waits a lease; not two
@@ -152,6 +154,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 		roles.Go(func() { c.tick(reading, p) })
 	}
 	roles.Go(func() { c.census(reading) })
+	roles.Go(func() { c.janitor(reading) })
 	roles.Go(func() { c.beat(background) })
 	roles.Go(func() { c.watchLeases(background) })
 

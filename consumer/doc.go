@@ -11,6 +11,7 @@
 //	lease                   ends work by itself when no renewal got through for a lease
 //	ticker (per partition)  promotes what is due, sweeps what a dead worker left
 //	census                  removes dead consumers
+//	janitor                 goes over all keys once an hour: repairs orphans, ends what is too old
 //
 // A claim's life here:
 //

@@ -60,14 +60,17 @@ local now = clock()
 local BACK = { C = 'L', G = 'L', I = 'L', T = 'L', O = 'L', D = 'EWQ', V = 'X' }
 local WAY = { R = 'EX', P = 'EX', Q = 'EX', W = 'QEX', L = 'CEX' }
 
--- ask(...): a command whose only harmless error is that there is no group or key.
+-- ask(...): a command that may find no key, no group, or (XINFO on miniredis)
+-- not be there: the answer is then empty.
 local function ask(...)
   local found = redis.pcall(...)
   if type(found) == 'table' and found.err then
-    if string.find(found.err, 'NOGROUP', 1, true) or string.find(found.err, 'no such key', 1, true) then
-      return {}
+    for _, code in ipairs({ 'NOPERM', 'WRONGTYPE', 'OOM' }) do
+      if string.find(found.err, code, 1, true) then
+        error(found)
+      end
     end
-    error(found)
+    return {}
   end
   return found or {}
 end
@@ -91,10 +94,10 @@ local function delivered(stream, entry)
       end
     end
   end
-  local ms, seq = string.match(entry, '^(%d+)-(%d+)$')
-  local last_ms, last_seq = string.match(last[stream], '^(%d+)-(%d+)$')
+  local ms, seq = string.match(entry, '^(%d+)%-(%d+)$')
+  local last_ms, last_seq = string.match(last[stream], '^(%d+)%-?(%d*)$')
   ms, last_ms = tonumber(ms), tonumber(last_ms)
-  return ms < last_ms or ms == last_ms and tonumber(seq) <= tonumber(last_seq)
+  return ms < last_ms or ms == last_ms and tonumber(seq) <= (tonumber(last_seq) or 0)
 end
 
 -- reached(stream, entry): whether some worker has this entry or will read it.
@@ -169,7 +172,7 @@ local function one(k, a)
         redis.call('HDEL', trace, '-')
         local fresh = redis.call('XADD', stream, '*', 't', id)
         redis.call('HSET', trace, 'entry', short .. '/' .. fresh)
-        if at then
+        if at and fresh ~= at then -- a stream that was deleted may mint the same ID again
           ack(stream, at)
         end
       end
@@ -204,7 +207,7 @@ local function one(k, a)
     if started then
       redis.call('HSET', trace, 'crashes', (crashes or 0) + 1, 'crashes_total', (t[CRASHES_TOTAL] or 0) + 1)
     end
-    if at then
+    if at and (stream ~= resume or fresh ~= at) then
       ack(stream, at)
     end
     moved(queue, state, to)
