@@ -41,6 +41,7 @@ var (
 	announceScript  = load("announce")
 	repairScript    = load("repair")
 	strayScript     = load("stray")
+	probeScript     = load("probe")
 )
 
 // load reads a script, puts its includes in front of it and drops comments and

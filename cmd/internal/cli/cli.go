@@ -99,7 +99,7 @@ func Lighterman() *cobra.Command {
 		Args:  noArgs,
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	cmd.AddCommand(devCommand(), demoCommand(), Worker(), Enqueue(), listCommand(), showCommand(), statusCommand(), cancelCommand(), deadCommand(), configCommand())
+	cmd.AddCommand(devCommand(), demoCommand(), Worker(), Enqueue(), listCommand(), showCommand(), statusCommand(), cancelCommand(), deadCommand(), doctorCommand(), configCommand())
 	return cmd
 }
 
