@@ -122,7 +122,7 @@ func (d *doctor) queues(ctx context.Context, workers []lua.WorkerRecord, now tim
 				for _, c := range consumers {
 					switch {
 					case c.Idle <= servedBy:
-						facts[q].served = true
+						facts[q].served = facts[q].served || d.tellsIdle()
 					case c.Idle > goneFor && c.Pending > 0:
 						deadPending++
 					case c.Idle > goneFor:
@@ -151,7 +151,7 @@ func (d *doctor) queues(ctx context.Context, workers []lua.WorkerRecord, now tim
 	}
 	d.consumers(dead, deadPending, forgotten)
 	d.stalled(facts)
-	d.unserved(facts)
+	d.unserved(facts, len(workers) == 0)
 	d.paused(ctx)
 }
 
@@ -183,7 +183,11 @@ func (d *doctor) stalled(facts map[string]*queueFacts) {
 	d.say(code, check, sevError, "entries that nobody sweeps: "+strings.Join(stuck, ", "), "start a worker; if some run, see their logs for `sweep` and `tick`")
 }
 
-func (d *doctor) unserved(facts map[string]*queueFacts) {
+// tellsIdle reports whether this server keeps the idle times of consumers; the
+// embedded one does not.
+func (d *doctor) tellsIdle() bool { return d.nodes[0].Info["redis_version"] != "" }
+
+func (d *doctor) unserved(facts map[string]*queueFacts, nobody bool) {
 	const code, check = "LM012", "served"
 	var alone []string
 	for _, q := range slices.Sorted(maps.Keys(facts)) {
@@ -193,6 +197,10 @@ func (d *doctor) unserved(facts map[string]*queueFacts) {
 	}
 	if len(alone) == 0 {
 		d.say(code, check, sevOK, "every queue with work has a worker", "")
+		return
+	}
+	if nobody && !d.tellsIdle() {
+		d.say(code, check, sevUnknown, "this server does not tell who reads", "")
 		return
 	}
 	d.say(code, check, sevError, "no worker serves "+strings.Join(alone, ", "), "start a worker with this queue in `queues`")
