@@ -337,3 +337,46 @@ func (e *env) reclaim(id lm.TraceID) lm.Claim {
 }
 
 func zAt(id lm.TraceID, score float64) redis.Z { return redis.Z{Member: string(id), Score: score} }
+
+// TestRepair_WhatWasReadMustStillBe: state, entry and epoch, each by itself.
+func TestRepair_WhatWasReadMustStillBe(t *testing.T) {
+	each(t, func(e *env) {
+		e.lax = true
+		e.claimed("w1", "0-a")
+		e.unack("0-a")
+		e.silence("0-a")
+		for name, change := range map[string]func(*Record){
+			"state": func(r *Record) { r.State = lm.Gathering },
+			"entry": func(r *Record) { r.Entry = "stream:default/1-1" },
+			"epoch": func(r *Record) { r.Epoch++ },
+		} {
+			records, err := e.s.openRecords(ctx, []lm.TraceID{"0-a"})
+			if err != nil {
+				e.Fatal(err)
+			}
+			change(&records[0])
+			if got, err := e.s.repair(ctx, records, true); err != nil || got[0] != repairChanged {
+				e.Errorf("%s: %v %v", name, got, err)
+			}
+		}
+		e.repair(RepairBack, true, "0-a")
+	})
+}
+
+// TestRepair_ADeletedStreamMintsTheSameIDAgain: in the same millisecond, and the
+// new entry is not taken for the old one.
+func TestRepair_ADeletedStreamMintsTheSameIDAgain(t *testing.T) {
+	onRedis(t, Options{}, func(e *env) {
+		e.lax = true
+		for i := range 300 {
+			id := lm.TraceID("0-n" + strconv.Itoa(i))
+			e.enqueue(id)
+			e.rdb.Del(ctx, e.s.keys.stream(queue))
+			e.repair(RepairEntry, true, id)
+			key, entry := e.at(id)
+			if got := e.rdb.XRange(ctx, key, entry, entry).Val(); len(got) != 1 {
+				e.Fatalf("try %d: no entry %s", i, entry)
+			}
+		}
+	})
+}
