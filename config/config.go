@@ -23,7 +23,7 @@ type Config struct {
 	Worker   Worker   `yaml:"worker" desc:"How a worker claims, holds and gives up operations."`
 	Pipeline Pipeline `yaml:"pipeline" desc:"How an operation is driven through its stages."`
 	Deliver  Deliver  `yaml:"deliver" desc:"What happens to results."`
-	Limits   Limits   `yaml:"limits" desc:"What the door refuses."`
+	Limits   Limits   `yaml:"limits" desc:"What the door refuses, and what is too old."`
 	HTTP     HTTP     `yaml:"http" desc:"Health, metrics and the page."`
 	Log      Log      `yaml:"log" desc:"What is logged to stderr, and how."`
 	Defaults Defaults `yaml:"defaults" desc:"The models of requests that name none."`
@@ -70,10 +70,11 @@ type Deliver struct {
 	ResultRetention Duration `yaml:"result_retention" default:"1h" min:"60s" max:"24h" desc:"How long an ended operation, its result and its idempotency key are kept."`
 }
 
-// Limits are what the door refuses.
+// Limits are what the door refuses, and how old an operation may get.
 type Limits struct {
-	Checkpoint Size  `yaml:"checkpoint" default:"8MiB" min:"64KiB" max:"64MiB" desc:"Largest checkpoint as stored."`
-	Queue      int64 `yaml:"queue" default:"1000000" min:"1" max:"100000000" desc:"How many operations may wait in one queue."`
+	MaxAge     Duration `yaml:"max_age" default:"168h" min:"1m" max:"8760h" desc:"How old an operation may get, since it was accepted or was to start, before the janitor ends it as expired."`
+	Checkpoint Size     `yaml:"checkpoint" default:"8MiB" min:"64KiB" max:"64MiB" desc:"Largest checkpoint as stored."`
+	Queue      int64    `yaml:"queue" default:"1000000" min:"1" max:"100000000" desc:"How many operations may wait in one queue."`
 }
 
 // HTTP is the worker's own address.

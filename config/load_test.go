@@ -62,7 +62,7 @@ func TestLoad_WithoutAnythingIsTheDefault(t *testing.T) {
 	if diff := cmp.Diff(w, c.Worker); diff != "" {
 		t.Error(diff)
 	}
-	if c.Limits != (config.Limits{Checkpoint: 8 << 20, Queue: 1_000_000}) {
+	if c.Limits != (config.Limits{MaxAge: config.Duration(7 * 24 * time.Hour), Checkpoint: 8 << 20, Queue: 1_000_000}) {
 		t.Errorf("limits %+v", c.Limits)
 	}
 	if err := want.Validate(); err != nil {

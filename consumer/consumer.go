@@ -53,6 +53,7 @@ type Options struct {
 	Orders       time.Duration // between looks at the fleet's orders at most, default 1 s
 	StrayAfter   time.Duration // how long a vanished worker's drain order stands at least, default 1 min
 	Census       time.Duration // between removals of dead consumers, default 1 min
+	Janitor      time.Duration // between passes of the fleet over all keys, default 1 h
 	DrainTimeout time.Duration // default 25 s
 	MaxAttempts  int           // default 5
 	Block        time.Duration // of a blocking read, default 2 s, at most half the lease
@@ -75,6 +76,7 @@ func (o Options) withDefaults() Options {
 	o.Orders = cmp.Or(o.Orders, time.Second)
 	o.StrayAfter = cmp.Or(o.StrayAfter, strayAfter)
 	o.Census = cmp.Or(o.Census, time.Minute)
+	o.Janitor = cmp.Or(o.Janitor, time.Hour)
 	o.DrainTimeout = cmp.Or(o.DrainTimeout, 25*time.Second)
 	o.MaxAttempts = cmp.Or(o.MaxAttempts, 5)
 	o.Block = min(cmp.Or(o.Block, 2*time.Second), o.Lease/2) // what a frozen worker is handed waits a lease; not two
@@ -164,6 +166,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 	}
 	roles.Go(func() { c.follow(reading) })
 	roles.Go(func() { c.census(reading) })
+	roles.Go(func() { c.janitor(reading) })
 	roles.Go(func() { c.beat(background) })
 	roles.Go(func() { c.watchLeases(background) })
 

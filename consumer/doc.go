@@ -12,6 +12,7 @@
 //	ticker (per partition)  promotes what is due, sweeps what a dead worker left
 //	census                  removes dead consumers
 //	orders                  learns which queues are paused and whether to drain
+//	janitor                 goes over all keys once an hour: repairs orphans, ends what is too old
 //
 // A claim's life here:
 //

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	lm "github.com/lighterman/lighterman"
 	"github.com/lighterman/lighterman/internal/failpoint"
 	"github.com/lighterman/lighterman/lua"
 )
@@ -219,6 +220,8 @@ func (r *reader) start(ctx context.Context, entries, surplus []lua.Entry) bool {
 			case lua.IsOutOfMemory(answer.Err):
 				room = false
 				r.refused = append(r.refused, batch[i])
+			case lua.IsWrongType(answer.Err):
+				c.mend(batch[i])
 			case answer.Err != nil:
 				c.log.Error().Err(answer.Err).Str("entry", batch[i].Names()).Msg("claim")
 			default:
@@ -229,6 +232,22 @@ func (r *reader) start(ctx context.Context, entries, surplus []lua.Entry) bool {
 		}
 	}
 	return room
+}
+
+// mend looks at an operation whose claim was refused because a key of it is of
+// another type, and no claim would ever succeed: it is dead-lettered now, where
+// the janitor would find it within the hour.
+func (c *Consumer) mend(e lua.Entry) {
+	taken, err := c.store.WithRecords(context.Background(), []lua.Entry{e})
+	if err == nil {
+		var repaired []lua.Repaired
+		repaired, err = c.store.Repair(context.Background(), []lm.TraceID{taken[0].Record.ID})
+		if err == nil {
+			c.log.Warn().Str("entry", e.Names()).Str("answer", string(repaired[0])).Msg("a key of an operation is of another type")
+			return
+		}
+	}
+	c.log.Error().Err(err).Str("entry", e.Names()).Msg("claim")
 }
 
 // byStream splits entries into claim batches: one stream each, at most 100.

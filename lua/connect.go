@@ -30,6 +30,20 @@ const dialTimeout = 5 * time.Second
 // be right, with the password left out. go-redis' own log is turned off for the
 // process. Close the Store when done.
 func Open(ctx context.Context, rawURL string, opts Options) (*Store, error) {
+	s, err := Connect(rawURL, opts)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.check(ctx, redactURL(rawURL)); err != nil {
+		_ = s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// Connect is Open without its checks, for those that make them one by one:
+// Redis is not asked anything yet.
+func Connect(rawURL string, opts Options) (*Store, error) {
 	logging.Disable() // go-redis writes to standard error by itself; what matters reaches the caller as an error
 	opts = opts.withDefaults()
 	state, err := client(rawURL, 5*time.Second, 16, "")
@@ -47,10 +61,6 @@ func Open(ctx context.Context, rawURL string, opts Options) (*Store, error) {
 	}
 	s := NewStore(state, blocking, opts)
 	s.blockingName = name
-	if err := s.check(ctx, redactURL(rawURL)); err != nil {
-		_ = s.Close()
-		return nil, err
-	}
 	return s, nil
 }
 

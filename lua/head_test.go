@@ -108,7 +108,8 @@ func parseHead(name, text string) *head {
 func layoutProblem(call []any) string {
 	var s *script
 	for _, one := range []*script{enqueueScript, adoptScript, readScript, claimScript, advanceScript, heartbeatScript, putbackScript,
-		retryScript, promoteScript, finishScript, tickScript, forgetScript, frameScript, followScript, cancelScript, reviveScript, purgeScript, trimScript, announceScript} {
+		retryScript, promoteScript, finishScript, tickScript, forgetScript, frameScript, followScript, cancelScript, reviveScript, purgeScript, trimScript, announceScript,
+		repairScript, strayScript, probeScript} {
 		if one.sha == call[1] {
 			s = one
 		}

@@ -195,11 +195,12 @@ func (s *Store) Records(ctx context.Context, ids []lm.TraceID) ([]Record, error)
 	for i, id := range ids {
 		cmds[i] = pipe.Do(ctx, "HGETALL", s.keys.trace(id))
 	}
-	if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
-		return nil, fmt.Errorf("read traces: %w", err)
-	}
+	_, _ = pipe.Exec(ctx) // each command has its own error
 	records := make([]Record, len(ids))
 	for i, cmd := range cmds {
+		if err := cmd.Err(); err != nil && !errors.Is(err, redis.Nil) && !strings.HasPrefix(err.Error(), "WRONGTYPE") {
+			return nil, fmt.Errorf("read traces: %w", err) // a trace of another type is none, and takes no neighbour down
+		}
 		records[i], _ = readRecord(ids[i], texts(cmd.Val()), true)
 	}
 	return records, nil

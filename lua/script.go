@@ -43,6 +43,9 @@ var (
 	purgeScript     = load("purge")
 	trimScript      = load("trim")
 	announceScript  = load("announce")
+	repairScript    = load("repair")
+	strayScript     = load("stray")
+	probeScript     = load("probe")
 )
 
 // load reads a script, puts its includes in front of it and drops comments and

@@ -81,6 +81,7 @@ func StoreOptions(cfg *config.Config) lua.Options {
 	return lua.Options{
 		Prefix: cfg.Redis.Prefix, Partitions: cfg.Redis.Partitions, QueueLimit: int(cfg.Limits.Queue),
 		Retention: cfg.Deliver.ResultRetention.Std(), CrashLimit: cfg.Worker.CrashLimit,
+		MaxAge: cfg.Limits.MaxAge.Std(),
 	}
 }
 

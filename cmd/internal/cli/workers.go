@@ -13,7 +13,7 @@ import (
 
 // silentAfter is how long a worker may say nothing before it is called silent: a
 // few times the interval in which workers announce themselves.
-const silentAfter = 15 * time.Second
+const silentAfter = 30 * time.Second
 
 // pendingMost bounds how many operations of a stream --ops looks at.
 const pendingMost = 1000
