@@ -108,7 +108,7 @@ func parseHead(name, text string) *head {
 func layoutProblem(call []any) string {
 	var s *script
 	for _, one := range []*script{enqueueScript, adoptScript, readScript, claimScript, advanceScript, heartbeatScript, putbackScript,
-		retryScript, promoteScript, finishScript, tickScript, forgetScript, frameScript, cancelScript} {
+		retryScript, promoteScript, finishScript, tickScript, forgetScript, frameScript, cancelScript, announceScript, presenceScript, boardScript} {
 		if one.sha == call[1] {
 			s = one
 		}

@@ -39,6 +39,8 @@ var (
 	frameScript     = load("frame")
 	cancelScript    = load("cancel")
 	announceScript  = load("announce")
+	presenceScript  = load("presence")
+	boardScript     = load("board")
 )
 
 // load reads a script, puts its includes in front of it and drops comments and
