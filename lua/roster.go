@@ -26,7 +26,7 @@ type WorkerRecord struct {
 	Queues   []string  `json:"queues"`
 	Draining bool      `json:"draining,omitempty"`
 	Presence bool      `json:"presence,omitempty"` // it listens, and Redis lets it count who else does
-	Seen     time.Time `json:"seen"` // server time of the record
+	Seen     time.Time `json:"seen"`               // server time of the record
 }
 
 // Announce writes a worker's record; Seen is the server's to say.
