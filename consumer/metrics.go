@@ -18,6 +18,7 @@ type Metrics struct {
 	Retries     *prometheus.CounterVec   // by reason
 	DeadLetters *prometheus.CounterVec   // by reason
 	Takeovers   *prometheus.CounterVec   // by cause
+	Watched     prometheus.Gauge         // workers whose death this one would notice at once
 	Fenced      prometheus.Counter
 	Operations  *prometheus.GaugeVec // in Redis, by partition, queue and state: waiting, running, delayed
 }
@@ -42,12 +43,13 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		Retries:     counter("retries_total", "Operations set aside to be tried again.", "reason"),
 		DeadLetters: counter("dead_letters_total", "Operations set aside for people.", "reason"),
 		Takeovers:   counter("takeovers_total", "Claims taken over from other workers.", "cause"),
+		Watched:     prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "lighterman", Name: "watched_workers", Help: "Workers whose death this one would notice at once."}),
 		Fenced:      prometheus.NewCounter(prometheus.CounterOpts{Namespace: "lighterman", Name: "fenced_writes_total", Help: "Writes refused because another claim holds the operation."}),
 		Operations: prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "lighterman", Name: "operations", Help: "Operations in Redis, as of the last tick of this worker."},
 			[]string{"partition", "queue", "state"}),
 	}
 	if r != nil {
-		r.MustRegister(m.Claims, m.Wait, m.Handle, m.Endings, m.Retries, m.DeadLetters, m.Takeovers, m.Fenced, m.Operations)
+		r.MustRegister(m.Claims, m.Wait, m.Handle, m.Endings, m.Retries, m.DeadLetters, m.Takeovers, m.Watched, m.Fenced, m.Operations)
 	}
 	return m
 }

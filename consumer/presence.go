@@ -81,6 +81,7 @@ func (w *watch) turn(ctx context.Context) time.Time {
 	}
 	if !time.Now().Before(w.sampleAt) {
 		w.sampleAt = w.sample(ctx)
+		w.c.metrics.Watched.Set(float64(w.judge.present()))
 	}
 	return earlier(w.musterAt, w.sampleAt)
 }

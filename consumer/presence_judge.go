@@ -85,3 +85,13 @@ func (j *judge) due() (at time.Time) {
 	}
 	return at
 }
+
+// present is how many workers are seen.
+func (j *judge) present() (n int) {
+	for _, missing := range j.seen {
+		if missing.IsZero() {
+			n++
+		}
+	}
+	return n
+}
