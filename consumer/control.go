@@ -12,8 +12,8 @@ import (
 // A subscription is pinged this often, and given up when neither a word nor an
 // answer has come for hearsFor: the other end may be gone without a word.
 const (
-	pingEvery = 5 * time.Second
-	hearsFor  = 12 * time.Second
+	pingEvery = 10 * time.Second
+	hearsFor  = 25 * time.Second
 )
 
 // Between tries to subscribe anew, with jitter, so that a fleet does not come back

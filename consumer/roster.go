@@ -99,9 +99,9 @@ func mustered(records []lua.WorkerRecord, now time.Time, self string, silent, st
 
 // silent and stale are the ages of a record after which its worker counts as
 // silent or gone.
-func (c *Consumer) silent() time.Duration { return c.opts.Lease + 2*c.opts.Announce }
+func (c *Consumer) silent() time.Duration { return c.opts.Lease + 3*c.opts.Announce }
 func (c *Consumer) stale() time.Duration {
-	return max(3*c.opts.Lease, 30*time.Second, 2*c.silent())
+	return max(3*c.opts.Lease, 30*time.Second, 6*c.opts.Announce)
 }
 
 // Presence reports whether this worker listens to its control channel and Redis
@@ -117,8 +117,8 @@ type reporter struct {
 	busy   time.Time       // of the last busy mark
 }
 
-// report announces this worker until ctx ends: at the start, every Announce, and
-// when its record changes.
+// report announces this worker until ctx ends: at the start, every Announce (half
+// as often where nobody else is), and when its record changes.
 func (c *Consumer) report(ctx context.Context) {
 	host, _ := os.Hostname()
 	r := &reporter{c: c, left: c.gate.left, record: lua.WorkerRecord{Owner: c.owner, Name: c.opts.Name, Host: host, PID: os.Getpid(),
@@ -145,7 +145,11 @@ func (r *reporter) announce(ctx context.Context) {
 // rest waits until the next record is due; false when ctx ended.
 func (r *reporter) rest(ctx context.Context) bool {
 	c := r.c
-	timer := time.NewTimer(c.opts.Announce*9/10 + rand.N(c.opts.Announce/5))
+	every := c.opts.Announce
+	if len(c.crew.get().others) == 0 {
+		every *= 2
+	}
+	timer := time.NewTimer(every*9/10 + rand.N(every/5))
 	defer timer.Stop()
 	for {
 		select {
