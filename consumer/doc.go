@@ -11,6 +11,9 @@
 //	lease                   ends work by itself when no renewal got through for a lease
 //	ticker (per partition)  promotes what is due, sweeps what a dead worker left
 //	census                  removes dead consumers
+//	listener                keeps the subscription to the control channel, acts on its words
+//	reporter                announces this worker on the roster, marks it busy
+//	watch                   samples who listens, takes over at once what a dead one left
 //
 // A claim's life here:
 //

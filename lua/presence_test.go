@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -273,5 +275,52 @@ func BenchmarkPresence(b *testing.B) {
 			b.StopTimer()
 			b.Logf("%s", rdb.Info(ctx, "commandstats").Val())
 		})
+	}
+}
+
+// The user that the docs tell people to make may do all of this.
+func TestPresence_UserOfTheDocsMay(t *testing.T) {
+	docs, err := os.ReadFile("../docs/redis.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(docs), "\nACL SETUSER lighterman ")
+	rules, _, ok := strings.Cut(rest, "```")
+	if !ok {
+		t.Fatal("docs/redis.md has no ACL SETUSER lighterman")
+	}
+	server := redistest.Start(t)
+	args := []any{"acl", "setuser", "lighterman"}
+	for _, r := range strings.Fields(rules) {
+		args = append(args, r)
+	}
+	if err := server.Client().Do(ctx, args...).Err(); err != nil {
+		t.Fatal(err)
+	}
+	s, err := Open(ctx, strings.Replace(server.URL(), "unix://", "unix://lighterman:PASSWORD@", 1), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	l := listen(t, s, "a")
+	_, onErr := s.OnRoster(ctx, "a")
+	_, inheritErr := s.Inherit(ctx, "a", queue, []string{"1-1"})
+	_, pendingErr := s.PendingOf(ctx, "a", []Stream{queue})
+	if IsNoGroup(inheritErr) {
+		inheritErr = nil
+	}
+	for what, err := range map[string]error{
+		"tell": s.Tell(ctx, WordOrders, "a"), "announce": s.Announce(ctx, WorkerRecord{Owner: "a"}), "deaf": s.MarkDeaf(ctx, "a", time.Hour),
+		"retire": s.Retire(ctx, "a"), "on roster": onErr, "inherit": inheritErr, "pending": pendingErr,
+	} {
+		if err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if w, err := l.Next(); w != WordOrders || err != nil {
+		t.Errorf("heard %q, %v", w, err)
+	}
+	if !presence(t, s, "a").Listening["a"] {
+		t.Error("it does not count itself")
 	}
 }
