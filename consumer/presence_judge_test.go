@@ -40,6 +40,8 @@ func TestJudge(t *testing.T) {
 		"broke while it was asked":             {{"a", "", ""}, {"", "", ""}, {"", "broke", ""}, {"", "gen=2", ""}, {"", "gen=2", ""}, {"", "gen=2", ""}},
 		"broke at the verdict":                 {{"a", "", ""}, {"", "", ""}, {"", "", ""}, {"", "broke", ""}},
 		"no subscription":                      {{"a", "", ""}, {"", "down", ""}, {"", "down", ""}, {"", "down", ""}},
+		"seen without a subscription":          {{"a", "down", ""}, {"", "down", ""}, {"", "down", ""}, {"", "down", ""}, {"", "down", ""}},
+		"seen while it broke":                  {{"a", "broke", ""}, {"", "gen=2", ""}, {"", "gen=2", ""}, {"", "gen=2", ""}, {"", "gen=2", ""}},
 		"no contact":                           {{"a", "", ""}, {"", "", ""}, {"", "", ""}, {"", "contact=no", ""}, {"", "", ""}, {"", "", ""}, {"", "", ""}},
 		"late":                                 {{"a", "", ""}, {"", "", ""}, {"", "", ""}, {"", "late", ""}, {"", "", ""}, {"", "", ""}, {"", "", ""}},
 		"seen in a sample that is not trusted": {{"", "", ""}, {"a", "late", ""}, {"", "", ""}, {"", "", ""}, {"", "", ""}, {"", "", ""}},
