@@ -156,3 +156,17 @@ func TestInherit_QueuesThatOnlyTheDeadOneServed(t *testing.T) {
 		}
 	})
 }
+
+// Whoever ended in good order, or was taken over by somebody else, is off the
+// roster; nobody looks for what it left.
+func TestInherit_NotFromWhoIsOffTheRoster(t *testing.T) {
+	each(t, func(e *env) {
+		e.groups()
+		id := e.enqueue("0-a")
+		e.die("gone", time.Hour)
+		c := New(e.s, HandlerFunc(fine), quick(Options{}))
+		if !c.inherit(ctx, "gone") || e.state(id) != lm.Claimed {
+			e.Errorf("it is %s", e.state(id))
+		}
+	})
+}
