@@ -55,6 +55,7 @@ type Worker struct {
 	Concurrency  int      `yaml:"concurrency" default:"64" min:"1" max:"10000" desc:"How many operations run at a time."`
 	Lease        Duration `yaml:"lease" default:"10s" min:"100ms" max:"1h" desc:"For how long a claim holds without renewal: how late the loss of a whole host is noticed."`
 	Heartbeat    Duration `yaml:"heartbeat" derived:"a quarter of worker.lease" min:"10ms" max:"30m" desc:"How often a claim is renewed. At most half the lease, so that one lost renewal costs nothing."`
+	Presence     string   `yaml:"presence" default:"on" enum:"on,off" desc:"Whether this worker looks after the others, so that a killed one is noticed within a second; off: by its lease."`
 	DrainTimeout Duration `yaml:"drain_timeout" default:"25s" min:"0s" max:"1h" desc:"How long a stopping worker waits for its stages before it hands them over. Under Kubernetes' grace period of 30s."`
 	MaxAttempts  int      `yaml:"max_attempts" default:"5" min:"1" max:"100" desc:"After how many tries that returned an error an operation is dead-lettered."`
 	CrashLimit   int      `yaml:"crash_limit" default:"3" min:"1" max:"30" desc:"After how many claims without an answer since its last checkpoint an operation is dead-lettered."`

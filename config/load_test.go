@@ -58,7 +58,7 @@ func TestLoad_WithoutAnythingIsTheDefault(t *testing.T) {
 		t.Error(diff)
 	}
 	w := config.Worker{Concurrency: 64, Lease: config.Duration(10 * time.Second), Heartbeat: config.Duration(2500 * time.Millisecond),
-		DrainTimeout: config.Duration(25 * time.Second), MaxAttempts: 5, CrashLimit: 3}
+		Presence: "on", DrainTimeout: config.Duration(25 * time.Second), MaxAttempts: 5, CrashLimit: 3}
 	if diff := cmp.Diff(w, c.Worker); diff != "" {
 		t.Error(diff)
 	}

@@ -59,6 +59,9 @@ type Options struct {
 	Block        time.Duration // of a blocking read, default 2 s, at most half the lease
 	Timeout      time.Duration // of an attempt whose request names none, default 10 min
 	Backoff      Backoff       // default 500 ms doubling, cap 60 s
+	Announce     time.Duration // between records on the roster, default 5 s
+	Presence     Presence      // how soon others' deaths are noticed
+	Version      string        // shown on the roster
 	Middleware   []Middleware
 	Metrics      *Metrics // default: counted nowhere
 	Log          zerolog.Logger
@@ -82,6 +85,8 @@ func (o Options) withDefaults() Options {
 	o.Block = min(cmp.Or(o.Block, 2*time.Second), o.Lease/2) // what a frozen worker is handed waits a lease; not two
 	o.Timeout = cmp.Or(o.Timeout, 10*time.Minute)
 	o.Backoff = o.Backoff.withDefaults()
+	o.Announce = cmp.Or(o.Announce, 5*time.Second)
+	o.Presence = o.Presence.withDefaults()
 	if o.Metrics == nil {
 		o.Metrics = NewMetrics(nil)
 	}
@@ -102,6 +107,9 @@ type Consumer struct {
 	gate    *gate
 	contact *contact
 	orders  *orders
+	hearing hearing
+	crew    *crew
+	beatNow chan struct{} // holds one value when a heartbeat is wanted at once
 	fleet   fleetSize
 	kill    chan struct{}
 	killed  sync.Once
@@ -126,8 +134,7 @@ func New(store *lua.Store, handler Handler, opts Options) *Consumer {
 		store: store, handler: handler, opts: opts, owner: owner, metrics: opts.Metrics,
 		log:   opts.Log.With().Str("worker", owner).Logger(),
 		slots: newSlots(opts.Concurrency, opts.Queues...), held: newHeld(), gate: newGate(), contact: newContact(opts.Lease),
-		orders: newOrders(),
-		kill:   make(chan struct{}),
+		orders: newOrders(), crew: newCrew(), beatNow: make(chan struct{}, 1), kill: make(chan struct{}),
 	}
 	c.writes, c.stopWrites = context.WithCancel(context.Background())
 	return c
@@ -158,8 +165,11 @@ func (c *Consumer) Run(ctx context.Context) error {
 	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopBackground()
 
+	present, vanish := context.WithCancel(context.WithoutCancel(ctx)) // until nothing is pending here
+	defer vanish()
+
 	c.readOrders(ctx) // so that not even the first read is of a paused queue
-	var readers, roles sync.WaitGroup
+	var readers, roles, presence sync.WaitGroup
 	for p := range c.store.Partitions() {
 		readers.Go(func() { c.read(reading, p) })
 		roles.Go(func() { c.tick(reading, p) })
@@ -169,6 +179,11 @@ func (c *Consumer) Run(ctx context.Context) error {
 	roles.Go(func() { c.janitor(reading) })
 	roles.Go(func() { c.beat(background) })
 	roles.Go(func() { c.watchLeases(background) })
+	roles.Go(func() { c.report(background) })
+	if !c.opts.Presence.Off {
+		roles.Go(func() { c.watch(reading) })
+	}
+	presence.Go(func() { c.listen(present) })
 
 	select {
 	case <-ctx.Done():
@@ -182,7 +197,10 @@ func (c *Consumer) Run(ctx context.Context) error {
 	stopBackground()
 	roles.Wait()
 	c.leave()
+	c.retire()
 	c.obeyed()
+	vanish()
+	presence.Wait()
 	return nil
 }
 

@@ -27,7 +27,8 @@ func (h *hold) endOnce() bool { return h.ending.CompareAndSwap(false, true) }
 // held is the set of claims that this worker has. All methods may be called
 // concurrently.
 type held struct {
-	start time.Time // carries the monotonic clock
+	start time.Time     // carries the monotonic clock
+	began chan struct{} // holds one value when the set was empty and is not any more
 
 	mu    sync.Mutex
 	byID  map[lm.TraceID]*hold
@@ -35,7 +36,7 @@ type held struct {
 }
 
 func newHeld() *held {
-	h := &held{start: time.Now(), byID: make(map[lm.TraceID]*hold), empty: make(chan struct{})}
+	h := &held{start: time.Now(), began: make(chan struct{}, 1), byID: make(map[lm.TraceID]*hold), empty: make(chan struct{})}
 	close(h.empty)
 	return h
 }
@@ -50,6 +51,7 @@ func (s *held) add(h *hold) {
 	defer s.mu.Unlock()
 	if len(s.byID) == 0 {
 		s.empty = make(chan struct{})
+		signal(s.began)
 	}
 	if older := s.byID[h.claim.ID]; older != nil {
 		older.cancel(lm.ErrFenced)

@@ -156,7 +156,7 @@ func TestReclaim_SweepSkipsWhatTheSweeperHolds(t *testing.T) {
 			if len(taken) == 0 {
 				return false
 			}
-			if err := c.putBackIdle(ctx, taken); err != nil {
+			if err := c.putBackIdle(ctx, "lease", "", taken); err != nil {
 				e.Fatal(err)
 			}
 			return true

@@ -241,10 +241,11 @@ func TestOptions_Defaults(t *testing.T) {
 
 func TestFleetSize_LargeFleetAsksAboutAsOftenAsFour(t *testing.T) {
 	for n, want := range map[int64]time.Duration{0: time.Second, 1: time.Second, 4: time.Second, 7: 1750 * time.Millisecond, 8: 2 * time.Second, 500: 125 * time.Second} {
-		var f fleetSize
+		var f, announced fleetSize
 		f.n.Store(n)
-		if got := f.stretch(time.Second); got != want {
-			t.Errorf("%d workers: %s between turns, want %s", n, got, want)
+		announced.roster.Store(n)
+		if got := f.stretch(time.Second); got != want || announced.stretch(time.Second) != want {
+			t.Errorf("%d workers: %s between turns, %s where they have announced themselves, want %s", n, got, announced.stretch(time.Second), want)
 		}
 	}
 }

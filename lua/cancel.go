@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	lm "github.com/lighterman/lighterman"
@@ -108,5 +109,18 @@ func (s *Store) endOnce(ctx context.Context, ids []lm.TraceID, outcome lm.Outcom
 		answers, err = s.answers(ctx, c, len(ids))
 		return err
 	})
+	s.tellOwners(ctx, records, answers)
 	return answers, err
+}
+
+// tellOwners has the workers that run what was asked to end look at once. Nobody
+// depends on it: their next heartbeat says the same.
+func (s *Store) tellOwners(ctx context.Context, records []Record, answers []string) {
+	var owners []string
+	for i, a := range answers {
+		if o := records[i].Owner; Ended(a) == CancelRequested && o != "" && !slices.Contains(owners, o) {
+			owners = append(owners, o)
+		}
+	}
+	_ = s.Tell(ctx, WordCancel, owners...)
 }

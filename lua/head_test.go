@@ -109,7 +109,7 @@ func layoutProblem(call []any) string {
 	var s *script
 	for _, one := range []*script{enqueueScript, adoptScript, readScript, claimScript, advanceScript, heartbeatScript, putbackScript,
 		retryScript, promoteScript, finishScript, tickScript, forgetScript, frameScript, followScript, cancelScript, reviveScript, purgeScript, trimScript, announceScript,
-		repairScript, strayScript, probeScript} {
+		repairScript, strayScript, probeScript, presenceScript, boardScript} {
 		if one.sha == call[1] {
 			s = one
 		}

@@ -25,7 +25,8 @@ type WorkerRecord struct {
 	Running  int       `json:"running"` // operations held when it was written
 	Queues   []string  `json:"queues"`
 	Draining bool      `json:"draining,omitempty"`
-	Seen     time.Time `json:"seen"` // server time of the record
+	Presence bool      `json:"presence,omitempty"` // it listens, and Redis lets it count who else does
+	Seen     time.Time `json:"seen"`               // server time of the record
 }
 
 // Announce writes a worker's record; Seen is the server's to say.
@@ -60,6 +61,16 @@ func (s *Store) Roster(ctx context.Context) ([]WorkerRecord, time.Time, error) {
 		return cmp.Or(cmp.Compare(a.Name, b.Name), a.Started.Compare(b.Started), cmp.Compare(a.Owner, b.Owner))
 	})
 	return workers, now.Val(), nil
+}
+
+// OnRoster reports whether a worker is on the roster. One that ended in good order,
+// or that somebody has taken over to the end, is not.
+func (s *Store) OnRoster(ctx context.Context, owner string) (bool, error) {
+	on, err := s.rdb.HExists(ctx, s.keys.fleet("workers"), owner).Result()
+	if err != nil {
+		return false, fmt.Errorf("read the roster: %w", err)
+	}
+	return on, nil
 }
 
 // Retire takes workers off the roster: one that has ended, or others that have

@@ -46,6 +46,8 @@ var (
 	repairScript    = load("repair")
 	strayScript     = load("stray")
 	probeScript     = load("probe")
+	presenceScript  = load("presence")
+	boardScript     = load("board")
 )
 
 // load reads a script, puts its includes in front of it and drops comments and

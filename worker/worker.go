@@ -111,6 +111,7 @@ func (w *Worker) wire() error {
 	w.consumer = consumer.New(w.store, w.pipeline, consumer.Options{
 		Name: w.name(), Queues: consumerQueues(w.cfg), Concurrency: w.cfg.Worker.Concurrency, Lease: w.cfg.Worker.Lease.Std(),
 		Beat: w.cfg.Worker.Heartbeat.Std(), DrainTimeout: w.cfg.Worker.DrainTimeout.Std(), MaxAttempts: w.cfg.Worker.MaxAttempts,
+		Presence: consumer.Presence{Off: w.cfg.Worker.Presence == "off"}, Version: version(),
 		Metrics: consumer.NewMetrics(w.metrics), Log: w.log,
 	})
 	return nil
@@ -219,6 +220,14 @@ func (w *Worker) Close() {
 	if w.embedded != nil {
 		w.embedded.Close()
 	}
+}
+
+// version is the module's version or commit, as Go recorded it.
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		return info.Main.Version
+	}
+	return ""
 }
 
 // maxName is what a consumer's name has room for: with "-" and 8 characters of

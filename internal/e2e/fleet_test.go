@@ -62,6 +62,7 @@ type crew struct {
 	failpoint string        // NAME:N or NAME:N:stop
 	own       bool          // the testworker with its kinds
 	beat      time.Duration // between renewals; a quarter of the lease
+	presence  bool          // look after the others; else a death is noticed by the lease
 }
 
 // start starts a worker and waits until it is ready.
@@ -81,6 +82,9 @@ func (f *fleet) start(c crew) *worker {
 	args := []string{"--name", name, "--redis", f.redis.URL(), "--lease", f.lease.String(), "--concurrency", strconv.Itoa(c.slots),
 		"--http", "127.0.0.1:0", "--log-format", "json", "--log-level", "debug"}
 	env := []string{"LIGHTERMAN_SIM_CALL_LOG=" + f.calls, "LIGHTERMAN_SIM_LATENCY=" + c.latency.String()}
+	if !c.presence {
+		env = append(env, "LIGHTERMAN_WORKER_PRESENCE=off")
+	}
 	if c.beat > 0 {
 		env = append(env, "LIGHTERMAN_WORKER_HEARTBEAT="+c.beat.String())
 	}
