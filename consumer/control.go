@@ -111,6 +111,7 @@ func (c *Consumer) hear(ctx context.Context, l *lua.Listener) error {
 	defer pings.Wait()
 	defer end()
 	signal(c.crew.hurry)
+	c.ordersChanged() // what was told before was not heard
 	for {
 		word, err := l.Next()
 		if err != nil {

@@ -377,3 +377,23 @@ func TestDrain_OfAnIdleWorkerDoesNotWaitForItsRead(t *testing.T) {
 		}
 	})
 }
+
+// What was ordered while the control channel was lost is read as soon as it is
+// there again, however seldom the orders are polled.
+func TestOrders_ReadAfterEachSubscription(t *testing.T) {
+	onRedis(t, func(e *env) {
+		w := e.worker(fine, Options{Orders: time.Hour})
+		e.until("it hears", func() bool { return w.hearing.now() != 0 })
+		heard := w.hearing.now()
+		if err := e.rdb.HSet(ctx, "{lm:fleet}:orders", "pause default", 1).Err(); err != nil {
+			e.Fatal(err)
+		}
+		if err := e.rdb.ClientKillByFilter(ctx, "TYPE", "pubsub").Err(); err != nil {
+			e.Fatal(err)
+		}
+		e.until("the queue is paused", func() bool { return w.orders.isPaused(lm.DefaultQueue) })
+		if now := w.hearing.now(); now == heard {
+			e.Error("it heard throughout: void")
+		}
+	})
+}
