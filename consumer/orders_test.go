@@ -383,11 +383,17 @@ func TestDrain_OfAnIdleWorkerDoesNotWaitForItsRead(t *testing.T) {
 func TestOrders_ReadAfterEachSubscription(t *testing.T) {
 	onRedis(t, func(e *env) {
 		w := e.worker(fine, Options{Orders: time.Hour})
+		order := func(queue string) {
+			if err := e.rdb.HSet(ctx, "{lm:fleet}:orders", "pause "+queue, 1).Err(); err != nil {
+				e.Fatal(err)
+			}
+		}
 		e.until("it hears", func() bool { return w.hearing.now() != 0 })
 		heard := w.hearing.now()
-		if err := e.rdb.HSet(ctx, "{lm:fleet}:orders", "pause default", 1).Err(); err != nil {
-			e.Fatal(err)
-		}
+		order("other")
+		w.ordersChanged()
+		e.until("the first orders are known", func() bool { return w.orders.isPaused("other") && len(w.orders.hurry) == 0 })
+		order(lm.DefaultQueue)
 		if err := e.rdb.ClientKillByFilter(ctx, "TYPE", "pubsub").Err(); err != nil {
 			e.Fatal(err)
 		}
