@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"sync"
 	"time"
 
@@ -93,5 +94,7 @@ func (f *fleet) died() []autopsy {
 	return f.autopsies[:len(f.autopsies):len(f.autopsies)]
 }
 
-// key names an operation's key in partition 0.
-func key(what string, id lm.TraceID) string { return "{lm:0}:" + what + ":" + string(id) }
+// key names an operation's key.
+func key(what string, id lm.TraceID) string {
+	return "{lm:" + strconv.Itoa(id.Partition()) + "}:" + what + ":" + string(id)
+}
