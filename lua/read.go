@@ -99,8 +99,8 @@ func (s *Store) Block(consumer string, streams []Stream, count int, wait time.Du
 	cmd := redis.NewCmd(context.Background(), args...)
 	cmd.SetFirstKeyPos(9) // the first stream; the blocking client's read timeout is longer than any wait
 	err := s.blocking.Process(context.Background(), cmd)
-	if errors.Is(err, redis.Nil) {
-		return nil, nil
+	if errors.Is(err, redis.Nil) || err != nil && strings.HasPrefix(err.Error(), "UNBLOCKED") {
+		return nil, nil // UNBLOCKED: a stream went to another node with its slot; the next read finds it there, or says what is wrong
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read streams: %w", err)
