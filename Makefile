@@ -12,7 +12,7 @@ SHELL_FILES := $(wildcard scripts/*.sh examples/*/*.sh) .ci/run
 LINT := bin/golangci-lint-$(shell { cat tools/go.sum; go env GOVERSION; } | cksum | cut -d' ' -f1)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test race check lint bench clean check-format check-vet check-shell check-tidy
+.PHONY: help build demo test race compat check lint bench clean check-format check-vet check-shell check-tidy
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ test: ## all tests, on miniredis and on a real redis-server (installed if missin
 
 race: ## all tests under the race detector
 	scripts/test.sh -race -timeout 15m $(or $(ARGS),./...)
+
+compat: ## the tests that need a server on Redis 8 and Valkey 8 (Debian packages, not installed)
+	scripts/compat.sh $(ARGS)
 
 check: check-format check-vet lint check-shell check-tidy ## everything but the tests: format, vet, lint, shell, modules
 

@@ -55,12 +55,16 @@ const (
 )
 
 // Frame is one piece of an operation's token stream. Epoch and Seq order it;
-// whoever makes a frame sets Type and Data only.
+// whoever makes a frame sets Type and Data only. A reset says that a later claim
+// does the work again: what came before is void, or, where Data is "EPOCH SEQ",
+// what came after that frame.
 type Frame struct {
-	Epoch Epoch
-	Seq   uint64
-	Type  FrameType
-	Data  string
+	ID     string    `json:"id,omitempty"` // where a reader goes on after it; set when it is read
+	Epoch  Epoch     `json:"epoch"`
+	Seq    uint64    `json:"seq"`
+	Type   FrameType `json:"type"`
+	Data   string    `json:"data,omitempty"`
+	Result *Result   `json:"result,omitempty"` // of the final frame that ends following
 }
 
 // Tool is a function that a model may call, described as OpenAI's tools are.

@@ -28,6 +28,8 @@ type Trace struct {
 	Deadline        time.Time         `json:"deadline,omitzero"`
 	Beat            time.Time         `json:"beat,omitzero"` // last renewal of the lease
 	Ended           time.Time         `json:"ended,omitzero"`
+	RetryOf         TraceID           `json:"retry_of,omitempty"`   // the failed operation that this one repeats
+	RetriedAs       TraceID           `json:"retried_as,omitempty"` // the operation that repeats this failed one
 	History         []Hop             `json:"history"`
 	Meta            map[string]string `json:"meta,omitempty"`
 }

@@ -23,7 +23,7 @@ type Config struct {
 	Worker   Worker    `yaml:"worker" desc:"How a worker claims, holds and gives up operations."`
 	Pipeline Pipeline  `yaml:"pipeline" desc:"How an operation is driven through its stages."`
 	Deliver  Deliver   `yaml:"deliver" desc:"What happens to results."`
-	Limits   Limits    `yaml:"limits" desc:"What the door refuses."`
+	Limits   Limits    `yaml:"limits" desc:"What the door refuses, and what is too old."`
 	HTTP     HTTP      `yaml:"http" desc:"Health, metrics and the page."`
 	Log      Log       `yaml:"log" desc:"What is logged to stderr, and how."`
 	Defaults Defaults  `yaml:"defaults" desc:"The models of requests that name none."`
@@ -47,8 +47,9 @@ type Redis struct {
 
 // Queue is a queue that a worker serves.
 type Queue struct {
-	Name   string `yaml:"name" required:"true" desc:"Its name: 1 to 64 of A-Z a-z 0-9 _ . -"`
-	Weight int    `yaml:"weight" default:"1" min:"1" max:"1000" desc:"Its share of new claims while several queues have work."`
+	Name        string `yaml:"name" required:"true" desc:"Its name: 1 to 64 of A-Z a-z 0-9 _ . -"`
+	Weight      int    `yaml:"weight" default:"1" min:"1" max:"1000" desc:"Its share of new claims while several queues have work."`
+	Concurrency int    `yaml:"concurrency" min:"0" max:"10000" desc:"How many of its operations one worker runs at a time. 0: as many as worker.concurrency allows, which is the bound in any case."`
 }
 
 // Worker says how a worker claims, holds and gives up operations.
@@ -57,6 +58,7 @@ type Worker struct {
 	Concurrency  int      `yaml:"concurrency" default:"64" min:"1" max:"10000" desc:"How many operations run at a time."`
 	Lease        Duration `yaml:"lease" default:"10s" min:"100ms" max:"1h" desc:"For how long a claim holds without renewal: how late the loss of a whole host is noticed."`
 	Heartbeat    Duration `yaml:"heartbeat" derived:"a quarter of worker.lease" min:"10ms" max:"30m" desc:"How often a claim is renewed. At most half the lease, so that one lost renewal costs nothing."`
+	Presence     string   `yaml:"presence" default:"on" enum:"on,off" desc:"Whether this worker looks after the others, so that a killed one is noticed within a second; off: by its lease."`
 	DrainTimeout Duration `yaml:"drain_timeout" default:"25s" min:"0s" max:"1h" desc:"How long a stopping worker waits for its stages before it hands them over. Under Kubernetes' grace period of 30s."`
 	MaxAttempts  int      `yaml:"max_attempts" default:"5" min:"1" max:"100" desc:"After how many tries that returned an error an operation is dead-lettered."`
 	CrashLimit   int      `yaml:"crash_limit" default:"3" min:"1" max:"30" desc:"After how many claims without an answer since its last checkpoint an operation is dead-lettered."`
@@ -72,10 +74,11 @@ type Deliver struct {
 	ResultRetention Duration `yaml:"result_retention" default:"1h" min:"60s" max:"24h" desc:"How long an ended operation, its result and its idempotency key are kept."`
 }
 
-// Limits are what the door refuses.
+// Limits are what the door refuses, and how old an operation may get.
 type Limits struct {
-	Checkpoint Size  `yaml:"checkpoint" default:"8MiB" min:"64KiB" max:"64MiB" desc:"Largest checkpoint as stored."`
-	Queue      int64 `yaml:"queue" default:"1000000" min:"1" max:"100000000" desc:"How many operations may wait in one queue."`
+	MaxAge     Duration `yaml:"max_age" default:"168h" min:"1m" max:"8760h" desc:"How old an operation may get, since it was accepted or was to start, before the janitor ends it as expired."`
+	Checkpoint Size     `yaml:"checkpoint" default:"8MiB" min:"64KiB" max:"64MiB" desc:"Largest checkpoint as stored."`
+	Queue      int64    `yaml:"queue" default:"1000000" min:"1" max:"100000000" desc:"How many operations may wait in one queue."`
 }
 
 // HTTP is the worker's own address.

@@ -58,11 +58,11 @@ func TestLoad_WithoutAnythingIsTheDefault(t *testing.T) {
 		t.Error(diff)
 	}
 	w := config.Worker{Concurrency: 64, Lease: config.Duration(10 * time.Second), Heartbeat: config.Duration(2500 * time.Millisecond),
-		DrainTimeout: config.Duration(25 * time.Second), MaxAttempts: 5, CrashLimit: 3}
+		Presence: "on", DrainTimeout: config.Duration(25 * time.Second), MaxAttempts: 5, CrashLimit: 3}
 	if diff := cmp.Diff(w, c.Worker); diff != "" {
 		t.Error(diff)
 	}
-	if c.Limits != (config.Limits{Checkpoint: 8 << 20, Queue: 1_000_000}) {
+	if c.Limits != (config.Limits{MaxAge: config.Duration(7 * 24 * time.Hour), Checkpoint: 8 << 20, Queue: 1_000_000}) {
 		t.Errorf("limits %+v", c.Limits)
 	}
 	if err := want.Validate(); err != nil {

@@ -45,7 +45,7 @@ func TestPrint_ShowsEveryValueAndItsOrigin(t *testing.T) {
 	for _, want := range []string{
 		"redis:\n  url: \"redis://user:[redacted]@h:1\"  # env LIGHTERMAN_REDIS_URL\n",
 		"  prefix: lm                          # default\n",
-		"queues:\n  - name: a    # " + c.Origin("queues[0].name").Name + ":2\n",
+		"queues:\n  - name: a         # " + c.Origin("queues[0].name").Name + ":2\n",
 		"  lease: 20s          # " + c.Origin("worker.lease").Name + ":3\n",
 		"  heartbeat: 5s       # default, a quarter of worker.lease\n",
 		"  level: debug  # flag --log-level\n",

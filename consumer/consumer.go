@@ -35,10 +35,11 @@ func (f HandlerFunc) Handle(ctx context.Context, claim lm.Claim) (lm.Result, err
 // Middleware wraps a Handler; the first one given is the outermost.
 type Middleware func(Handler) Handler
 
-// Queue is one queue that is served, and its share of the reads.
+// Queue is one queue that is served.
 type Queue struct {
-	Name   string
-	Weight int
+	Name        string
+	Weight      int // its share of the reads
+	Concurrency int // how many of its operations this worker runs at once; 0: as many as there are slots
 }
 
 // Options say how a worker consumes. Zero fields mean the defaults.
@@ -49,12 +50,18 @@ type Options struct {
 	Lease        time.Duration // default 10 s
 	Beat         time.Duration // between renewals, default a quarter of the lease
 	Tick         time.Duration // between sweeps of the fleet, default 1 s
+	Orders       time.Duration // between looks at the fleet's orders at most, default 1 s
+	StrayAfter   time.Duration // how long a vanished worker's drain order stands at least, default 1 min
 	Census       time.Duration // between removals of dead consumers, default 1 min
+	Janitor      time.Duration // between passes of the fleet over all keys, default 1 h
 	DrainTimeout time.Duration // default 25 s
 	MaxAttempts  int           // default 5
 	Block        time.Duration // of a blocking read, default 2 s, at most half the lease
 	Timeout      time.Duration // of an attempt whose request names none, default 10 min
 	Backoff      Backoff       // default 500 ms doubling, cap 60 s
+	Announce     time.Duration // between records on the roster, default 5 s
+	Presence     Presence      // how soon others' deaths are noticed
+	Version      string        // shown on the roster
 	Middleware   []Middleware
 	Metrics      *Metrics // default: counted nowhere
 	Log          zerolog.Logger
@@ -63,18 +70,23 @@ type Options struct {
 func (o Options) withDefaults() Options {
 	o.Name = cmp.Or(o.Name, "worker")
 	if len(o.Queues) == 0 {
-		o.Queues = []Queue{{"interactive", 6}, {lm.DefaultQueue, 3}, {"batch", 1}}
+		o.Queues = []Queue{{Name: "interactive", Weight: 6}, {Name: lm.DefaultQueue, Weight: 3}, {Name: "batch", Weight: 1}}
 	}
 	o.Concurrency = cmp.Or(o.Concurrency, 64)
 	o.Lease = cmp.Or(o.Lease, 10*time.Second)
 	o.Beat = cmp.Or(o.Beat, o.Lease/4)
 	o.Tick = cmp.Or(o.Tick, time.Second)
+	o.Orders = cmp.Or(o.Orders, time.Second)
+	o.StrayAfter = cmp.Or(o.StrayAfter, strayAfter)
 	o.Census = cmp.Or(o.Census, time.Minute)
+	o.Janitor = cmp.Or(o.Janitor, time.Hour)
 	o.DrainTimeout = cmp.Or(o.DrainTimeout, 25*time.Second)
 	o.MaxAttempts = cmp.Or(o.MaxAttempts, 5)
 	o.Block = min(cmp.Or(o.Block, 2*time.Second), o.Lease/2) // what a frozen worker is handed waits a lease; not two
 	o.Timeout = cmp.Or(o.Timeout, 10*time.Minute)
 	o.Backoff = o.Backoff.withDefaults()
+	o.Announce = cmp.Or(o.Announce, 5*time.Second)
+	o.Presence = o.Presence.withDefaults()
 	if o.Metrics == nil {
 		o.Metrics = NewMetrics(nil)
 	}
@@ -94,10 +106,16 @@ type Consumer struct {
 	held    *held
 	gate    *gate
 	contact *contact
+	orders  *orders
+	hearing hearing
+	crew    *crew
+	beatNow chan struct{} // holds one value when a heartbeat is wanted at once
 	fleet   fleetSize
 	kill    chan struct{}
 	killed  sync.Once
 	runs    sync.WaitGroup // operations being run
+
+	sweepFrom time.Time // no sweep before; Run sets it before it starts anything
 
 	writes     context.Context // of the writes that end claims; ends with the drain
 	stopWrites context.CancelFunc
@@ -115,8 +133,8 @@ func New(store *lua.Store, handler Handler, opts Options) *Consumer {
 	c := &Consumer{
 		store: store, handler: handler, opts: opts, owner: owner, metrics: opts.Metrics,
 		log:   opts.Log.With().Str("worker", owner).Logger(),
-		slots: newSlots(opts.Concurrency), held: newHeld(), gate: newGate(), contact: newContact(opts.Lease),
-		kill: make(chan struct{}),
+		slots: newSlots(opts.Concurrency, opts.Queues...), held: newHeld(), gate: newGate(), contact: newContact(opts.Lease),
+		orders: newOrders(), crew: newCrew(), beatNow: make(chan struct{}, 1), kill: make(chan struct{}),
 	}
 	c.writes, c.stopWrites = context.WithCancel(context.Background())
 	return c
@@ -132,7 +150,7 @@ func (c *Consumer) Running() int { return c.held.size() }
 
 // Run consumes until ctx ends and then drains: it reads no more, lets what runs
 // finish or hand over within DrainTimeout, puts the rest back, and returns nil.
-// Stop cuts the drain short. An error means that it could not start; afterwards
+// Stop cuts the drain short. An order to drain is as good as ctx's end. An error means that it could not start; afterwards
 // a lost Redis is waited for.
 func (c *Consumer) Run(ctx context.Context) error {
 	if err := c.store.EnsureGroups(ctx, c.allStreams()); err != nil {
@@ -141,29 +159,48 @@ func (c *Consumer) Run(ctx context.Context) error {
 		}
 		return err
 	}
+	c.sweepFrom = c.firstSweep(ctx)
 	reading, stopReading := context.WithCancel(ctx)
 	defer stopReading()
 	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopBackground()
 
-	var readers, roles sync.WaitGroup
+	present, vanish := context.WithCancel(context.WithoutCancel(ctx)) // until nothing is pending here
+	defer vanish()
+
+	c.readOrders(ctx) // so that not even the first read is of a paused queue
+	var readers, roles, presence sync.WaitGroup
 	for p := range c.store.Partitions() {
 		readers.Go(func() { c.read(reading, p) })
 		roles.Go(func() { c.tick(reading, p) })
 	}
+	roles.Go(func() { c.follow(reading) })
 	roles.Go(func() { c.census(reading) })
+	roles.Go(func() { c.janitor(reading) })
 	roles.Go(func() { c.beat(background) })
 	roles.Go(func() { c.watchLeases(background) })
+	roles.Go(func() { c.report(background) })
+	if !c.opts.Presence.Off {
+		roles.Go(func() { c.watch(reading) })
+	}
+	presence.Go(func() { c.listen(present) })
 
 	select {
 	case <-ctx.Done():
+	case <-c.orders.told:
+		stopReading()
 	case <-c.kill:
 		stopReading()
 	}
+	roles.Go(func() { c.wakeReaders(background, &readers) })
 	c.drain(&readers)
 	stopBackground()
 	roles.Wait()
 	c.leave()
+	c.retire()
+	c.obeyed()
+	vanish()
+	presence.Wait()
 	return nil
 }
 

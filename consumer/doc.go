@@ -11,6 +11,11 @@
 //	lease                   ends work by itself when no renewal got through for a lease
 //	ticker (per partition)  promotes what is due, sweeps what a dead worker left
 //	census                  removes dead consumers
+//	orders                  learns which queues are paused and whether to drain
+//	janitor                 goes over all keys once an hour: repairs orphans, ends what is too old
+//	listener                keeps the subscription to the control channel, acts on its words
+//	reporter                announces this worker on the roster, marks it busy
+//	watch                   samples who listens, takes over at once what a dead one left
 //
 // A claim's life here:
 //

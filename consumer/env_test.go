@@ -127,7 +127,7 @@ type worker struct {
 // quick are Options with short intervals, and one queue unless told otherwise.
 func quick(o Options) Options {
 	if len(o.Queues) == 0 {
-		o.Queues = []Queue{{lm.DefaultQueue, 1}}
+		o.Queues = []Queue{{Name: lm.DefaultQueue, Weight: 1}}
 	}
 	o.Concurrency = cmp.Or(o.Concurrency, 8)
 	o.Block = cmp.Or(o.Block, 50*time.Millisecond)

@@ -2,16 +2,16 @@ package consumer
 
 import (
 	"context"
-	"math/rand/v2"
 	"time"
 
 	lm "github.com/lighterman/lighterman"
 	"github.com/lighterman/lighterman/lua"
 )
 
-// beat renews what is held, every Beat with jitter, until ctx ends.
+// beat renews what is held, every Beat with jitter and when it is told, until ctx
+// ends.
 func (c *Consumer) beat(ctx context.Context) {
-	for pause(ctx, c.opts.Beat*9/10+rand.N(c.opts.Beat/5)) {
+	for c.nextBeat(ctx) {
 		for p := range c.store.Partitions() {
 			if holds := c.held.all(p); len(holds) > 0 {
 				c.renew(ctx, p, holds)

@@ -14,6 +14,7 @@ import (
 // claim is lost or wanted back.
 type hold struct {
 	claim    lm.Claim
+	queue    string // whose seat it has
 	followed atomic.Bool
 	cancel   context.CancelCauseFunc
 	renewed  atomic.Int64 // monotonic ns since start, from the sending of the last good renewal; the heartbeat writes it
@@ -26,7 +27,8 @@ func (h *hold) endOnce() bool { return h.ending.CompareAndSwap(false, true) }
 // held is the set of claims that this worker has. All methods may be called
 // concurrently.
 type held struct {
-	start time.Time // carries the monotonic clock
+	start time.Time     // carries the monotonic clock
+	began chan struct{} // holds one value when the set was empty and is not any more
 
 	mu    sync.Mutex
 	byID  map[lm.TraceID]*hold
@@ -34,7 +36,7 @@ type held struct {
 }
 
 func newHeld() *held {
-	h := &held{start: time.Now(), byID: make(map[lm.TraceID]*hold), empty: make(chan struct{})}
+	h := &held{start: time.Now(), began: make(chan struct{}, 1), byID: make(map[lm.TraceID]*hold), empty: make(chan struct{})}
 	close(h.empty)
 	return h
 }
@@ -42,11 +44,17 @@ func newHeld() *held {
 // since is the monotonic time of this process.
 func (s *held) since() time.Duration { return time.Since(s.start) }
 
+// add takes a claim in. An older one of the same operation is lost: a Redis that
+// came back without its last writes has handed the operation out again.
 func (s *held) add(h *hold) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.byID) == 0 {
 		s.empty = make(chan struct{})
+		signal(s.began)
+	}
+	if older := s.byID[h.claim.ID]; older != nil {
+		older.cancel(lm.ErrFenced)
 	}
 	s.byID[h.claim.ID] = h
 }

@@ -2,6 +2,7 @@ package consumer
 
 import (
 	"strconv"
+	"strings"
 
 	lm "github.com/lighterman/lighterman"
 	"github.com/lighterman/lighterman/lua"
@@ -18,8 +19,11 @@ type Metrics struct {
 	Retries     *prometheus.CounterVec   // by reason
 	DeadLetters *prometheus.CounterVec   // by reason
 	Takeovers   *prometheus.CounterVec   // by cause
+	Watched     prometheus.Gauge         // workers whose death this one would notice at once
 	Fenced      prometheus.Counter
-	Operations  *prometheus.GaugeVec // in Redis, by partition, queue and state: waiting, running, delayed
+	Repairs     *prometheus.CounterVec // by what the janitor found
+	Drift       prometheus.Gauge       // counts that disagree, at the last pass
+	Operations  *prometheus.GaugeVec   // in Redis, by partition, queue and state: waiting, running, delayed
 }
 
 // seconds are the buckets of durations: model calls run from milliseconds to
@@ -42,12 +46,15 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		Retries:     counter("retries_total", "Operations set aside to be tried again.", "reason"),
 		DeadLetters: counter("dead_letters_total", "Operations set aside for people.", "reason"),
 		Takeovers:   counter("takeovers_total", "Claims taken over from other workers.", "cause"),
+		Watched:     prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "lighterman", Name: "watched_workers", Help: "Workers whose death this one would notice at once."}),
 		Fenced:      prometheus.NewCounter(prometheus.CounterOpts{Namespace: "lighterman", Name: "fenced_writes_total", Help: "Writes refused because another claim holds the operation."}),
+		Repairs:     counter("janitor_repairs_total", "What the janitor repaired or ended.", "what"),
+		Drift:       prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "lighterman", Name: "count_drift", Help: "Counts that disagreed with the operations at this worker's last pass of the janitor."}),
 		Operations: prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "lighterman", Name: "operations", Help: "Operations in Redis, as of the last tick of this worker."},
 			[]string{"partition", "queue", "state"}),
 	}
 	if r != nil {
-		r.MustRegister(m.Claims, m.Wait, m.Handle, m.Endings, m.Retries, m.DeadLetters, m.Takeovers, m.Fenced, m.Operations)
+		r.MustRegister(m.Claims, m.Wait, m.Handle, m.Endings, m.Retries, m.DeadLetters, m.Takeovers, m.Watched, m.Fenced, m.Repairs, m.Drift, m.Operations)
 	}
 	return m
 }
@@ -120,4 +127,15 @@ func (m *Metrics) expired(e lua.Ended) {
 	if e == lua.CancelDone {
 		m.Endings.WithLabelValues(string(lm.Expired)).Inc()
 	}
+}
+
+// cleaned counts what a pass of the janitor did.
+func (m *Metrics) cleaned(p *lua.Pass) {
+	for what, n := range p.Repairs {
+		m.Repairs.WithLabelValues(strings.ToLower(string(what))).Add(float64(n))
+	}
+	for what, n := range map[string]int{"expired": p.Expired, "asked": p.Asked, "stray": p.Strays} {
+		m.Repairs.WithLabelValues(what).Add(float64(n))
+	}
+	m.Drift.Set(float64(len(p.Drift)))
 }

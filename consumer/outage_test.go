@@ -225,7 +225,12 @@ func TestIdleWorker_AtMostFiveCommandsASecond(t *testing.T) {
 	onRedis(t, func(e *env) {
 		w := e.worker(fine, Options{Queues: Options{}.withDefaults().Queues, Concurrency: 64, Block: 2 * time.Second, Tick: time.Second})
 		e.until("the start is over: 6 groups made, 6 lists of consumers, 2 reads", func() bool { return w.commands.Load() >= 14 && blockedClients(e) == 1 })
-		const most, span = 5.0, 10 * time.Second
+		e.until("the roster says so, and that it listens", func() bool {
+			records, _, err := e.s.Roster(ctx)
+			return err == nil && len(records) == 1 && records[0].Presence
+		})
+		<-time.After(3 * time.Second) // the first ticks, which come sooner, and the second look at the roster
+		const most, span = 5.0, 15 * time.Second
 		before, began := e.commandsProcessed(), time.Now()
 		<-time.After(span)
 		took := time.Since(began)
@@ -266,7 +271,7 @@ func TestScripts_PerOperation(t *testing.T) {
 					<-ready
 					_, err := w.store.Advance(ctx, c, lua.Advance{Path: []lm.State{lm.Gathering, lm.Inferring}})
 					return lm.Result{}, err
-				}, Options{Queues: Options{}.withDefaults().Queues, Concurrency: 64, Tick: time.Hour, Block: time.Second})
+				}, Options{Queues: Options{}.withDefaults().Queues, Concurrency: 64, Tick: time.Hour, Block: time.Second, Announce: time.Hour, Presence: Presence{Off: true}})
 				close(ready)
 				e.ended(e.enqueue("0-warm")) // the scripts are loaded
 				e.until("it waits for work", func() bool { return blockedClients(e) == 1 })
@@ -292,4 +297,29 @@ func TestScripts_PerOperation(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A worker that starts right after Redis was restarted knows of no outage, and
+// yet takes nothing over for a lease: whoever lives could not renew meanwhile.
+func TestOutage_FreshWorkerSweepsNothingRightAfterARestart(t *testing.T) {
+	const lease = 1500 * time.Millisecond
+	onRedis(t, func(e *env) {
+		e.groups(lm.DefaultQueue)
+		id := e.enqueue("0-a")
+		e.die("w0", lease)
+		e.until("a lease has passed", func() bool {
+			idle := e.pending("{lm:0}:stream:default")
+			return len(idle) == 1 && idle[0].Idle > lease
+		})
+		e.srv.Restart()
+		began := time.Now()
+		w := e.worker(fine, Options{Lease: lease})
+		e.ended(id)
+		if took := time.Since(began); took < lease-500*time.Millisecond {
+			e.Errorf("taken over %s after the restart, with a lease of %s", took, lease)
+		}
+		w.drain()
+		e.want(id, "succeeded 1/1")
+		e.quiet()
+	}, redistest.WithAppendOnly())
 }

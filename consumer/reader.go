@@ -2,8 +2,10 @@ package consumer
 
 import (
 	"context"
+	"sync"
 	"time"
 
+	lm "github.com/lighterman/lighterman"
 	"github.com/lighterman/lighterman/internal/failpoint"
 	"github.com/lighterman/lighterman/lua"
 )
@@ -15,20 +17,53 @@ const errorPause = 250 * time.Millisecond
 // read is the reader of one partition: it reads what there is room for, claims
 // it and starts it.
 func (c *Consumer) read(ctx context.Context, partition int) {
-	r := &reader{c: c, partition: partition, streams: c.streams(partition), wheel: newWheel(c.opts.Queues), backlog: true}
+	r := &reader{c: c, partition: partition, wheel: newWheel(c.opts.Queues), backlog: true}
 	defer func() { c.putBackUnclaimed(r.refused, "drain") }()
 	for c.gate.pass(ctx) {
 		free := r.room(ctx)
 		if free == 0 {
 			return
 		}
-		entries, taken, err := r.next(free)
+		at := r.reach()
+		if len(at.streams) == 0 && len(r.refused) == 0 {
+			if !at.wait(ctx) {
+				return
+			}
+			continue
+		}
+		entries, surplus, err := r.next(at, free)
 		if err != nil {
 			r.failed(ctx, err)
 			continue
 		}
-		if !r.start(ctx, entries, taken) && !pause(ctx, time.Second) {
+		if !r.start(ctx, entries, surplus) && !pause(ctx, time.Second) {
 			return
+		}
+	}
+}
+
+// wakeEvery is how long after a wake the next one follows, for reads that were on
+// their way to Redis.
+const wakeEvery = 50 * time.Millisecond
+
+// wakeReaders ends the blocking reads of a worker that drains, until all readers have
+// returned or ctx ends. What a read has brought is not lost by it.
+func (c *Consumer) wakeReaders(ctx context.Context, readers *sync.WaitGroup) {
+	gone := make(chan struct{})
+	go func() { readers.Wait(); close(gone) }()
+	for wait := wakeEvery; ; wait *= 2 {
+		if _, err := c.store.Unblock(ctx); err != nil {
+			if ctx.Err() == nil {
+				c.log.Debug().Err(err).Msg("end blocking reads; they take their time")
+			}
+			return
+		}
+		select {
+		case <-gone:
+			return
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
 		}
 	}
 }
@@ -37,9 +72,9 @@ func (c *Consumer) read(ctx context.Context, partition int) {
 type reader struct {
 	c         *Consumer
 	partition int
-	streams   []lua.Stream
 	wheel     *wheel
 	backlog   bool        // the last read was full: read by weights, without blocking
+	reached   int         // how many streams the last read was of
 	refused   []lua.Entry // read, but the claim was refused for memory
 	healed    time.Time   // when a lost group was last made again
 }
@@ -58,51 +93,69 @@ func (r *reader) room(ctx context.Context) int {
 	return r.c.slots.gather(ctx, r.c.opts.Concurrency/gatherShare, gatherMost)
 }
 
-// next reads entries and takes slots for them. A backlog is read by one script
-// that keeps to the room and the weights; else one blocking read over all
-// streams brings whatever comes first, at most free/k of each of the k streams.
-func (r *reader) next(free int) (entries []lua.Entry, taken int, err error) {
+// next reads entries, with a slot and a seat each, and a surplus without. A backlog
+// is read by one script that keeps to the room, the limits and the weights; else one
+// blocking read over all streams brings whatever comes first. Where streams have come
+// within reach there is likely to be a backlog.
+func (r *reader) next(at reach, free int) (entries, surplus []lua.Entry, err error) {
 	if len(r.refused) > 0 {
-		entries, r.refused = r.refused, nil
-		return entries, r.c.slots.take(len(entries)), nil
+		entries, surplus = r.c.admit(r.refused)
+		r.refused = nil
+		return entries, surplus, nil
 	}
+	r.backlog = r.backlog || len(at.streams) > r.reached
+	r.reached = len(at.streams)
 	if r.backlog {
-		if taken = r.c.slots.take(free); taken == 0 {
-			return nil, 0, nil // another partition's reader was faster
+		taken := r.c.slots.take(free)
+		if taken == 0 {
+			return nil, nil, nil // another partition's reader was faster
 		}
-		sent := time.Now()
-		entries, err = r.c.store.Read(context.Background(), r.c.owner, r.shares(taken), taken)
-		r.c.contact.answered(time.Since(sent), err)
-		r.backlog = err == nil && len(entries) == taken
-		r.c.slots.give(taken - len(entries))
-		if err != nil || len(entries) > 0 {
-			return entries, len(entries), err
+		if entries, err = r.deal(at, taken); err != nil || len(entries) > 0 {
+			return entries, nil, err
 		}
 	}
-	count := max(1, free/len(r.streams))
+	count := at.count(free)
 	sent := time.Now()
-	entries, err = r.c.store.Block(r.c.owner, r.streams, count, r.c.opts.Block)
-	r.c.contact.answered(time.Since(sent)-r.c.opts.Block, err)
+	entries, err = r.c.store.Block(r.c.owner, at.streams, count, at.block)
+	r.c.contact.answered(time.Since(sent)-at.block, err)
 	perStream := make(map[lua.Stream]int)
 	for _, e := range entries {
 		perStream[e.Stream]++
 		r.backlog = r.backlog || perStream[e.Stream] == count
 	}
-	return entries, r.c.slots.take(len(entries)), err
+	entries, surplus = r.c.admit(entries)
+	return entries, surplus, err
 }
 
-// shares gives all room to the resume streams first, then deals it to the
-// queues by weight.
-func (r *reader) shares(room int) []lua.Share {
-	counts := r.wheel.spin(room)
-	shares := make([]lua.Share, len(r.streams))
-	for i, st := range r.streams {
-		shares[i] = lua.Share{Stream: st, Count: room}
-		if !st.Resume {
-			shares[i].Count = counts[i-len(counts)]
+// deal reads a backlog for slots that were taken, and gives back those that are not
+// needed.
+func (r *reader) deal(at reach, taken int) ([]lua.Entry, error) {
+	c := r.c
+	limits := make(map[string]int) // the seats taken
+	room := make([]int, len(at.open))
+	for i, q := range c.opts.Queues {
+		if !at.open[i] {
+			continue
+		}
+		room[i] = c.slots.seat(q.Name, taken)
+		if q.Concurrency > 0 {
+			limits[q.Name] = room[i]
 		}
 	}
-	return shares
+	sent := time.Now()
+	entries, err := c.store.ReadWithin(context.Background(), c.owner, at.shares(taken, r.wheel.spin(taken, room)), taken, limits)
+	c.contact.answered(time.Since(sent), err)
+	r.backlog = err == nil && len(entries) == taken
+	for _, e := range entries {
+		if _, limited := limits[e.Stream.Queue]; limited {
+			limits[e.Stream.Queue]--
+		}
+	}
+	for queue, unused := range limits {
+		c.slots.unseat(queue, unused)
+	}
+	c.slots.give(taken - len(entries))
+	return entries, err
 }
 
 // failed waits a little after an error. A group that is missing is made again and
@@ -113,7 +166,7 @@ func (r *reader) failed(ctx context.Context, err error) {
 		r.c.log.Warn().Int("partition", r.partition).Msg("consumer group lost, creating it again")
 		again := time.Since(r.healed) < errorPause
 		r.healed = time.Now()
-		if err = r.c.store.EnsureGroups(ctx, r.streams); err == nil && !again {
+		if err = r.c.store.EnsureGroups(ctx, r.c.streams(r.partition)); err == nil && !again {
 			return
 		}
 	}
@@ -123,20 +176,27 @@ func (r *reader) failed(ctx context.Context, err error) {
 	pause(ctx, errorPause)
 }
 
-// start claims entries and runs them on the taken slots; entries without a slot
-// are put back at once. It reports false when Redis has no memory for claims, so
-// that the reader waits.
-func (r *reader) start(ctx context.Context, entries []lua.Entry, taken int) bool {
+// start claims entries and runs them on their slots; the surplus is put back at
+// once, and so is all that may not be started any more. It reports false when Redis
+// has no memory for claims, so that the reader waits.
+func (r *reader) start(ctx context.Context, entries, surplus []lua.Entry) bool {
 	c := r.c
-	if len(entries) > 0 && (ctx.Err() != nil || !c.gate.isOpen()) {
-		c.slots.give(taken)
-		taken = 0
+	halted := ctx.Err() != nil || !c.gate.isOpen()
+	var begin []lua.Entry
+	for _, e := range entries {
+		if halted || c.orders.isPaused(e.Stream.Queue) {
+			c.slots.release(e.Stream.Queue, 1)
+			surplus = append(surplus, e)
+			continue
+		}
+		begin = append(begin, e)
 	}
-	c.putBackUnclaimed(entries[taken:], "surplus")
+	c.putBackUnclaimed(surplus, "surplus")
 	room := true
-	for _, batch := range byStream(entries[:taken]) {
+	for _, batch := range byStream(begin) {
+		queue := batch[0].Stream.Queue
 		batch, gone := c.adopt(batch)
-		c.slots.give(gone)
+		c.slots.release(queue, gone)
 		if len(batch) == 0 {
 			continue
 		}
@@ -145,7 +205,7 @@ func (r *reader) start(ctx context.Context, entries []lua.Entry, taken int) bool
 		claims, err := c.store.Claim(context.Background(), c.owner, c.opts.Lease, batch)
 		c.contact.note(err)
 		if err != nil {
-			c.slots.give(len(batch))
+			c.slots.release(queue, len(batch))
 			c.log.Warn().Err(err).Int("entries", len(batch)).Msg("claim; the entries wait for the sweep")
 			continue
 		}
@@ -155,21 +215,39 @@ func (r *reader) start(ctx context.Context, entries []lua.Entry, taken int) bool
 			switch {
 			case answer.Verdict == lua.ClaimOK:
 				c.metrics.claimed(answer.Record.Queue, &answer.Claim)
-				c.begin(answer, renewed)
+				c.begin(answer, queue, renewed)
 				continue
 			case lua.IsOutOfMemory(answer.Err):
 				room = false
 				r.refused = append(r.refused, batch[i])
+			case lua.IsWrongType(answer.Err):
+				c.mend(batch[i])
 			case answer.Err != nil:
 				c.log.Error().Err(answer.Err).Str("entry", batch[i].Names()).Msg("claim")
 			default:
 				c.metrics.refused(answer.Verdict)
 				c.log.Debug().Str("entry", batch[i].Names()).Str("verdict", string(answer.Verdict)).Msg("entry not claimed")
 			}
-			c.slots.give(1)
+			c.slots.release(queue, 1)
 		}
 	}
 	return room
+}
+
+// mend looks at an operation whose claim was refused because a key of it is of
+// another type, and no claim would ever succeed: it is dead-lettered now, where
+// the janitor would find it within the hour.
+func (c *Consumer) mend(e lua.Entry) {
+	taken, err := c.store.WithRecords(context.Background(), []lua.Entry{e})
+	if err == nil {
+		var repaired []lua.Repaired
+		repaired, err = c.store.Repair(context.Background(), []lm.TraceID{taken[0].Record.ID})
+		if err == nil {
+			c.log.Warn().Str("entry", e.Names()).Str("answer", string(repaired[0])).Msg("a key of an operation is of another type")
+			return
+		}
+	}
+	c.log.Error().Err(err).Str("entry", e.Names()).Msg("claim")
 }
 
 // byStream splits entries into claim batches: one stream each, at most 100.

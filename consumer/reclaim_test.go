@@ -91,7 +91,7 @@ func TestReclaim_QueuesThatNobodyServesAreSweptToo(t *testing.T) {
 			return len(cs) == 1 && cs[0].Name == "dead"
 		})
 		w.drain()
-		served := e.worker(fine, Options{Lease: brief, Queues: []Queue{{"unserved", 1}}})
+		served := e.worker(fine, Options{Lease: brief, Queues: []Queue{{Name: "unserved", Weight: 1}}})
 		e.ended(id)
 		served.drain()
 		e.want(id, "succeeded 1/1")
@@ -156,7 +156,7 @@ func TestReclaim_SweepSkipsWhatTheSweeperHolds(t *testing.T) {
 			if len(taken) == 0 {
 				return false
 			}
-			if err := c.putBackIdle(ctx, taken); err != nil {
+			if err := c.putBackIdle(ctx, "lease", "", taken); err != nil {
 				e.Fatal(err)
 			}
 			return true

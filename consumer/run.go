@@ -14,9 +14,11 @@ import (
 )
 
 // begin holds a claim and runs it in a goroutine of its own. renewed is the
-// monotonic time of this process when the claim was asked for at the latest.
-func (c *Consumer) begin(answer *lua.Claimed, renewed time.Duration) {
-	h := &hold{claim: answer.Claim}
+// monotonic time of this process when the claim was asked for at the latest, queue
+// the one whose stream it was read from.
+func (c *Consumer) begin(answer *lua.Claimed, queue string, renewed time.Duration) {
+	h := &hold{claim: answer.Claim, queue: queue}
+	h.followed.Store(answer.Record.Followed)
 	h.claim.Followed = &h.followed
 	h.claim.Draining = c.gate.wanted()
 	if !answer.Started {
@@ -32,7 +34,7 @@ func (c *Consumer) begin(answer *lua.Claimed, renewed time.Duration) {
 
 // run takes one claim to its end.
 func (c *Consumer) run(ctx context.Context, h *hold, stop error, started bool) {
-	defer c.slots.give(1)
+	defer c.slots.release(h.queue, 1)
 	defer c.held.remove(h)
 	defer h.cancel(nil)
 	switch {

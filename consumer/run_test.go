@@ -101,7 +101,7 @@ func TestRead_NeverMoreThanThereIsRoomFor(t *testing.T) {
 	for _, c := range []struct{ concurrency, partitions int }{{1, 1}, {4, 1}, {5, 4}, {16, 4}} {
 		t.Run(fmt.Sprintf("concurrency=%d,partitions=%d", c.concurrency, c.partitions), func(t *testing.T) {
 			eachWith(t, lua.Options{Partitions: c.partitions}, func(e *env) {
-				queues := []Queue{{"interactive", 6}, {"default", 3}, {"batch", 1}}
+				queues := []Queue{{Name: "interactive", Weight: 6}, {Name: "default", Weight: 3}, {Name: "batch", Weight: 1}}
 				var g gauge
 				var handled calls
 				var mu sync.Mutex
@@ -139,7 +139,7 @@ func TestRead_NeverMoreThanThereIsRoomFor(t *testing.T) {
 
 func TestRead_SurplusGoesToWhoeverHasRoom(t *testing.T) {
 	each(t, func(e *env) {
-		queues := []Queue{{"a", 1}, {"b", 1}, {"c", 1}}
+		queues := []Queue{{Name: "a", Weight: 1}, {Name: "b", Weight: 1}, {Name: "c", Weight: 1}}
 		hold := make(chan struct{})
 		started := make(chan lm.TraceID, 10)
 		busy := func(ctx context.Context, c lm.Claim) (lm.Result, error) {
@@ -196,7 +196,7 @@ func blockedClients(e *env) int {
 
 func TestRead_BacklogByWeightAndResumeFirst(t *testing.T) {
 	each(t, func(e *env) {
-		queues := []Queue{{"interactive", 6}, {"default", 3}, {"batch", 1}}
+		queues := []Queue{{Name: "interactive", Weight: 6}, {Name: "default", Weight: 3}, {Name: "batch", Weight: 1}}
 		e.groups("interactive", "batch")
 		e.many(10, queue("batch"))
 		for _, c := range e.die("gone-1", time.Hour, lua.Stream{Queue: "batch"})[:3] {
@@ -210,10 +210,10 @@ func TestRead_BacklogByWeightAndResumeFirst(t *testing.T) {
 			}
 		}
 		c := New(e.s, HandlerFunc(fine), Options{Queues: queues, Concurrency: 23})
-		r := &reader{c: c, streams: c.streams(0), wheel: newWheel(queues), backlog: true}
-		entries, taken, err := r.next(23)
-		if err != nil || len(entries) != 23 || taken != 23 {
-			e.Fatalf("read %d entries, %d slots, %v; want 23", len(entries), taken, err)
+		r := &reader{c: c, wheel: newWheel(queues), backlog: true}
+		entries, surplus, err := r.next(r.reach(), 23)
+		if free := c.slots.take(1); err != nil || len(entries) != 23 || len(surplus) != 0 || free != 0 {
+			e.Fatalf("read %d entries and a surplus of %d, %d slots free, %v; want 23", len(entries), len(surplus), free, err)
 		}
 		got := make(map[lua.Stream]int)
 		for i, en := range entries {
@@ -232,7 +232,7 @@ func TestRead_BacklogByWeightAndResumeFirst(t *testing.T) {
 		c.slots.give(23)
 		total := map[string]int{}
 		for range 6 {
-			entries, _, err := r.next(20)
+			entries, _, err := r.next(r.reach(), 20)
 			if err != nil {
 				e.Fatal(err)
 			}

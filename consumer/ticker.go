@@ -15,13 +15,14 @@ import (
 // that one that dies is not missed, few enough that a large fleet is quiet.
 const ticksPerInterval = 4
 
-// fleetSize is about how many workers there are; the census writes it.
-type fleetSize struct{ n atomic.Int64 }
+// fleetSize is about how many workers there are: n as the census has seen, roster
+// as have announced themselves lately. Either may be late.
+type fleetSize struct{ n, roster atomic.Int64 }
 
 // stretch is how long this worker waits between its turns, so that the whole
 // fleet asks about ticksPerInterval times in each interval.
 func (f *fleetSize) stretch(d time.Duration) time.Duration {
-	return time.Duration(float64(d) * max(1, float64(f.n.Load())/ticksPerInterval))
+	return time.Duration(float64(d) * max(1, float64(max(f.n.Load(), f.roster.Load()))/ticksPerInterval))
 }
 
 // tick is one partition's ticker: it promotes what is due and sweeps what dead
@@ -52,12 +53,22 @@ func (c *Consumer) tick(ctx context.Context, partition int) {
 		streams = withQueues(streams, partition, due.Counts.Queues())
 		c.promote(ctx, partition, due)
 		c.expire(ctx, partition, due.Deadlines)
-		if c.contact.mayTakeOver() {
+		if c.contact.mayTakeOver() && !time.Now().Before(c.sweepFrom) {
 			for _, s := range due.Stalled {
 				c.sweep(ctx, s)
 			}
 		}
 	}
+}
+
+// firstSweep is when a Redis that has just been started will have been up for a
+// lease. What looks idle before that may be everybody's who could not renew while
+// it was down.
+func (c *Consumer) firstSweep(ctx context.Context) time.Time {
+	if up, ok := c.store.Uptime(ctx); ok && up < c.opts.Lease {
+		return time.Now().Add(c.opts.Lease - up)
+	}
+	return time.Time{}
 }
 
 // withQueues adds the streams of queues that this worker does not serve, so that
@@ -123,7 +134,7 @@ func (c *Consumer) sweep(ctx context.Context, s lua.Stalled) {
 			c.log.Warn().Err(err).Str("queue", s.Stream.Queue).Msg("sweep")
 			return
 		}
-		if err := c.putBackIdle(ctx, taken); err != nil {
+		if err := c.putBackIdle(ctx, "lease", "", taken); err != nil {
 			c.log.Warn().Err(err).Str("queue", s.Stream.Queue).Msg("sweep: put back")
 			return
 		}
@@ -140,9 +151,11 @@ func (c *Consumer) serves(queue string) bool {
 
 // putBackIdle puts back what a sweep took, but for what this worker holds itself
 // (its own beat was late). Foreign entries without a trace are adopted first.
-func (c *Consumer) putBackIdle(ctx context.Context, taken []lua.Taken) error {
-	var known []lua.Taken
+// While the lease of an entry's owner runs it is left alone, but for one that is
+// known to be dead. (An entry may be pending with a dead one that only swept it.)
+func (c *Consumer) putBackIdle(ctx context.Context, cause, dead string, taken []lua.Taken) error {
 	var unknown []lua.Entry
+	known := make(map[bool][]lua.Taken) // by whether the owner's lease counts
 	for _, t := range taken {
 		_, own := t.Entry.Own()
 		switch {
@@ -150,13 +163,15 @@ func (c *Consumer) putBackIdle(ctx context.Context, taken []lua.Taken) error {
 		case !own && t.Record.Entry != t.Entry.Names():
 			unknown = append(unknown, t.Entry)
 		default:
-			known = append(known, t)
+			leased := dead == "" || t.Record.Owner != dead
+			known[leased] = append(known[leased], t)
 		}
 	}
-	c.putBackUnclaimed(unknown, "lease")
-	if len(known) == 0 {
-		return nil
+	c.putBackUnclaimed(unknown, cause)
+	for leased, some := range known {
+		if _, err := c.takeover(ctx, cause, leased, some); err != nil {
+			return err
+		}
 	}
-	_, err := c.takeover(ctx, "lease", true, known)
-	return err
+	return nil
 }

@@ -16,21 +16,21 @@ import (
 )
 
 func TestWheel_DealsByWeight(t *testing.T) {
-	queues := []Queue{{"interactive", 6}, {"default", 3}, {"batch", 1}}
+	queues := []Queue{{Name: "interactive", Weight: 6}, {Name: "default", Weight: 3}, {Name: "batch", Weight: 1}}
 	w := newWheel(queues)
-	if got := w.spin(100); !cmp.Equal(got, []int{60, 30, 10}) {
+	if got := w.spin(100, []int{100, 100, 100}); !cmp.Equal(got, []int{60, 30, 10}) {
 		t.Errorf("100 reads at once: %v, want 60 30 10", got)
 	}
 	order := ""
 	for range 10 {
-		for i, n := range w.spin(1) {
+		for i, n := range w.spin(1, []int{1, 1, 1}) {
 			order += strings.Repeat(queues[i].Name[:1], n)
 		}
 	}
 	if order != "idiibidiid" && (strings.Count(order, "i") != 6 || strings.Count(order, "d") != 3 || strings.Contains(order, "iii")) {
 		t.Errorf("single reads: %s, want 6 i and 3 d, never three alike in a row", order)
 	}
-	if got := newWheel([]Queue{{"a", 0}, {"b", -1}}).spin(4); !cmp.Equal(got, []int{2, 2}) {
+	if got := newWheel([]Queue{{Name: "a"}, {Name: "b", Weight: -1}}).spin(4, []int{4, 4}); !cmp.Equal(got, []int{2, 2}) {
 		t.Errorf("weights under 1: %v, want 2 2", got)
 	}
 }
@@ -234,17 +234,18 @@ func TestOptions_Defaults(t *testing.T) {
 	if o.Lease != 10*time.Second || o.Beat != o.Lease/4 || o.Tick != time.Second || o.DrainTimeout != 25*time.Second || o.MaxAttempts != 5 || o.Concurrency != 64 || o.Timeout != 10*time.Minute {
 		t.Errorf("%+v", o)
 	}
-	if !cmp.Equal(o.Queues, []Queue{{"interactive", 6}, {"default", 3}, {"batch", 1}}) {
+	if !cmp.Equal(o.Queues, []Queue{{Name: "interactive", Weight: 6}, {Name: "default", Weight: 3}, {Name: "batch", Weight: 1}}) {
 		t.Errorf("queues %v", o.Queues)
 	}
 }
 
 func TestFleetSize_LargeFleetAsksAboutAsOftenAsFour(t *testing.T) {
 	for n, want := range map[int64]time.Duration{0: time.Second, 1: time.Second, 4: time.Second, 7: 1750 * time.Millisecond, 8: 2 * time.Second, 500: 125 * time.Second} {
-		var f fleetSize
+		var f, announced fleetSize
 		f.n.Store(n)
-		if got := f.stretch(time.Second); got != want {
-			t.Errorf("%d workers: %s between turns, want %s", n, got, want)
+		announced.roster.Store(n)
+		if got := f.stretch(time.Second); got != want || announced.stretch(time.Second) != want {
+			t.Errorf("%d workers: %s between turns, %s where they have announced themselves, want %s", n, got, announced.stretch(time.Second), want)
 		}
 	}
 }
@@ -255,10 +256,10 @@ func TestReader_WithoutASlotReadsNothing(t *testing.T) {
 	c := New(nil, nil, Options{Concurrency: 1})
 	c.slots.take(1)
 	c.contact.note(lm.ErrUnavailable)
-	r := &reader{c: c, streams: []lua.Stream{{Queue: "default"}}, wheel: newWheel(c.opts.Queues), backlog: true}
-	entries, taken, err := r.next(1)
-	if len(entries) != 0 || taken != 0 || err != nil || !r.backlog {
-		t.Errorf("%v, %d, %v", entries, taken, err)
+	r := &reader{c: c, wheel: newWheel(c.opts.Queues), backlog: true}
+	entries, surplus, err := r.next(reach{streams: []lua.Stream{{Queue: "default"}}}, 1)
+	if len(entries) != 0 || len(surplus) != 0 || err != nil || !r.backlog {
+		t.Errorf("%v, %v, %v", entries, surplus, err)
 	}
 	if !c.contact.lost {
 		t.Error("a read that was not made was taken for contact")
@@ -282,9 +283,14 @@ func TestByStream_BatchesOfOneStreamUpTo100(t *testing.T) {
 
 func TestHeld_ALaterClaimOfTheSameOperationStays(t *testing.T) {
 	s := newHeld()
-	first, second := &hold{claim: lm.Claim{ID: "1-a"}}, &hold{claim: lm.Claim{ID: "1-a"}}
+	var cause error
+	first := &hold{claim: lm.Claim{ID: "1-a"}, cancel: func(err error) { cause = err }}
+	second := &hold{claim: lm.Claim{ID: "1-a"}, cancel: func(error) { t.Error("the later claim was cancelled") }}
 	s.add(first)
 	s.add(second)
+	if !errors.Is(cause, lm.ErrFenced) {
+		t.Errorf("the first claim ended with %v, want ErrFenced", cause)
+	}
 	s.remove(first)
 	if !s.has("1-a") || s.size() != 1 || len(s.all(1)) != 1 || len(s.all(0)) != 0 || len(s.all(-1)) != 1 {
 		t.Error("removing the first claim took the second one away")

@@ -6,29 +6,34 @@ package consumer
 type wheel struct {
 	queues  []Queue
 	current []int
-	total   int
 }
 
 func newWheel(queues []Queue) *wheel {
-	w := &wheel{queues: queues, current: make([]int, len(queues))}
-	for _, q := range queues {
-		w.total += max(1, q.Weight)
-	}
-	return w
+	return &wheel{queues: queues, current: make([]int, len(queues))}
 }
 
-// spin deals n reads and returns how many fall to each queue.
-func (w *wheel) spin(n int) []int {
+// spin deals n reads and returns how many fall to each queue, at most room of each.
+// A queue without room neither gets nor saves up turns: the others share by their
+// weights as if it were not there.
+func (w *wheel) spin(n int, room []int) []int {
 	counts := make([]int, len(w.queues))
 	for range n {
-		best := 0
+		best, total := -1, 0
 		for i, q := range w.queues {
-			w.current[i] += max(1, q.Weight)
-			if w.current[i] > w.current[best] {
+			if counts[i] >= room[i] {
+				continue
+			}
+			weight := max(1, q.Weight)
+			total += weight
+			w.current[i] += weight
+			if best < 0 || w.current[i] > w.current[best] {
 				best = i
 			}
 		}
-		w.current[best] -= w.total
+		if best < 0 {
+			break
+		}
+		w.current[best] -= total
 		counts[best]++
 	}
 	return counts

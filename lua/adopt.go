@@ -159,7 +159,7 @@ func (s *Store) adopt(ctx context.Context, consumer string, entries []Entry, for
 	p := st.Partition
 	c := call{
 		script: adoptScript,
-		keys:   append(make([]string, 0, 4+6*len(entries)), s.keys.stream(st), s.keys.stats(p), s.keys.dead(p), s.keys.deadlines(p)),
+		keys:   append(make([]string, 0, 4+7*len(entries)), s.keys.stream(st), s.keys.stats(p), s.keys.dead(p), s.keys.deadlines(p)),
 		args:   []any{len(entries), Group, consumer, st.short()},
 	}
 	for i, e := range entries {
@@ -170,7 +170,8 @@ func (s *Store) adopt(ctx context.Context, consumer string, entries []Entry, for
 		}
 		trace := s.keys.trace(f.ID)
 		c.keys = append(c.keys, trace, s.keys.request(f.ID), s.keys.checkpoint(f.ID), s.keys.result(f.ID), s.keys.out(f.ID),
-			s.keys.optional(unique != "", s.keys.unique(p, unique), trace))
+			s.keys.optional(unique != "", s.keys.unique(p, unique), trace),
+			s.keys.optional(lm.ValidName(r.Reply) == nil, s.keys.reply(p, r.Reply), trace)) // a malformed entry's may be anything
 		width := len(c.args)
 		c.args = append(c.args, 0, e.ID, string(f.ID), f.Verdict, r.Queue, unixMS(r.Deadline), []byte(r.Body), r.Hash(), flag(unique != ""))
 		if f.Verdict == "" {

@@ -2,8 +2,9 @@
 -- entry, so that the claim or putback that follows treats it as any other, and a
 -- worker that dies in between leaves what the next one adopts again under the
 -- same ID. What cannot be one goes to the dead-letter stream with its raw fields
--- in the same step. The body is kept as it came; it is validated after the
--- claim, so that one which kills its worker counts as a crash.
+-- in the same step, and its producer is told where it named a reply stream. The
+-- body is kept as it came; it is validated after the claim, so that one which
+-- kills its worker counts as a crash.
 --
 -- KEYS
 --   1 stream     that holds the entries
@@ -17,6 +18,7 @@
 --   4 result
 --   5 out
 --   6 unique     of its idempotency key; the trace's key again when it has none
+--   7 reply      of its producer; the trace's key again when it has none
 -- ARGV
 --   1 n          operations, 1 to 100
 --   2 group      the consumer group
@@ -38,7 +40,7 @@
 --   entry is no more; SKIP, pending with another consumer
 -- ERRORS
 --   per operation: OOM, WRONGTYPE, NOPERM, ERROR; nothing of it was written
---#include clock history counts each ack entry create
+--#include states clock history counts each ack entry create terminal
 local stream = KEYS[1]
 local stats = KEYS[2]
 local dead = KEYS[3]
@@ -63,9 +65,14 @@ local function raw(entry)
   return fields
 end
 
-local function bury(id, entry, reason)
+-- bury(id, entry, reason, trace, reply): nothing of the operation is recorded but
+-- this; a notice has the outcome failed and the ID that the dead letter has.
+local function bury(id, entry, reason, trace, reply)
   redis.call('XADD', dead, 'MAXLEN', '~', 100000, '*', 't', id, 'reason', reason, 'state', '', 'worker', '',
     'queue', string.match(short, ':(.*)$') or '', 'kind', '', 'error', reason, 'raw', cjson.encode(raw(entry)))
+  if reply ~= trace then
+    notify(reply, id, 'failed')
+  end
   count('failed', 1)
   ack(stream, entry[1])
   return 'DEAD'
@@ -80,6 +87,7 @@ local function one(k, a)
     out = KEYS[k + 5],
     unique = KEYS[k + 6],
   }
+  local reply = KEYS[k + 7]
   local width = tonumber(ARGV[a + 1])
   local entry_name = ARGV[a + 2]
   local id = ARGV[a + 3]
@@ -99,7 +107,7 @@ local function one(k, a)
     return 'SKIP'
   end
   if verdict ~= '' then
-    return bury(id, entry, verdict)
+    return bury(id, entry, verdict, keys.trace, reply)
   end
   local here = short .. '/' .. entry_name
   local t = redis.call('HMGET', keys.trace, 'entry', 'request_hash', 'created')
@@ -110,7 +118,7 @@ local function one(k, a)
   if t[3] or first then
     local held_hash = t[3] and (t[2] or '') or string.match(first, ' (%S*)$')
     if held_hash ~= hash then
-      return bury(id, entry, 'conflict')
+      return bury(id, entry, 'conflict', keys.trace, reply)
     end
     ack(stream, entry_name)
     return 'DUPLICATE'
@@ -131,7 +139,8 @@ local function one(k, a)
   return 'OK'
 end
 
-local answers = each(n, 4, 6, 4, 0, one)
+local answers = each(n, 4, 7, 4, 0, one)
+write_endings()
 write_acks(group)
 write_counts(stats)
 return answers

@@ -309,3 +309,46 @@ func FuzzReadRecord(f *testing.F) {
 		}
 	})
 }
+
+// TestAdopt_TellsTheReplyStreamOfARefusal: where the entry names one that is a
+// name, and no key of another type is in its way.
+func TestAdopt_TellsTheReplyStreamOfARefusal(t *testing.T) {
+	each(t, func(e *env) {
+		e.rdb.Set(ctx, e.s.keys.reply(0, "taken"), "x", 0)
+		e.push("id", "a", "body", `1`, "reply", "me")
+		e.push("id", "a", "body", `2`, "reply", "me")
+		e.push("id", "b", "v", "9", "body", `1`, "reply", "me")
+		e.push("id", "c", "body", `1`, "reply", "no name")
+		e.push("id", "d", "reply", "taken")
+		e.push("id", "e")
+		entries := e.read("w1")
+		e.adopt("w1", entries, Adopted, AdoptedDead, AdoptedDead, AdoptedDead, AdoptedDead, AdoptedDead)
+		e.dead("conflict", "unknown_version", "invalid_field", "no_body", "no_body")
+		told, _, err := e.s.Notices(ctx, NoticeStream{Client: "me"}, "0", time.Millisecond)
+		outcomes := map[lm.TraceID]lm.Outcome{}
+		for _, n := range told {
+			outcomes[n.ID] = n.Outcome
+		}
+		if err != nil || len(told) != 2 || outcomes["0-a"] != lm.Failed || outcomes["0-b"] != lm.Failed {
+			e.Errorf("told %+v %v", told, err)
+		}
+		if ttl := e.rdb.PTTL(ctx, e.s.keys.reply(0, "me")).Val(); ttl <= 0 {
+			e.Errorf("the reply stream lives for %s", ttl)
+		}
+		if v := e.rdb.Get(ctx, e.s.keys.reply(0, "taken")).Val(); v != "x" {
+			e.Errorf("another's key holds %q", v)
+		}
+		for _, key := range e.allKeys() {
+			if strings.Contains(key, "reply:") && key != e.s.keys.reply(0, "me") && key != e.s.keys.reply(0, "taken") {
+				e.Errorf("%s was made", key)
+			}
+		}
+		if n := e.rdb.Exists(ctx, e.s.keys.done(0)).Val(); n != 0 {
+			e.Error("the stream of ended operations was told")
+		}
+		before := e.snapshot()
+		e.again()
+		e.unchanged("a replay", before)
+		e.finish(e.take("w1", entries[0], ClaimOK).Claim)
+	})
+}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
+	"time"
 
 	lm "github.com/lighterman/lighterman"
 )
@@ -27,7 +29,7 @@ const cancelTries = 5
 // Cancel ends an operation that is not wanted any more. ErrNotFound when there is
 // none.
 func (s *Store) Cancel(ctx context.Context, id lm.TraceID) (Ended, error) {
-	ended, err := s.end(ctx, []lm.TraceID{id}, lm.Cancelled, lm.Errorf(lm.CancelRequested, "cancelled on request"))
+	ended, err := s.end(ctx, []lm.TraceID{id}, lm.Cancelled, 0, lm.Errorf(lm.CancelRequested, "cancelled on request"))
 	if err != nil {
 		return "", err
 	}
@@ -40,10 +42,16 @@ func (s *Store) Cancel(ctx context.Context, id lm.TraceID) (Ended, error) {
 // Expire ends operations of one partition whose deadline has passed, at most
 // 100; the answers come in order.
 func (s *Store) Expire(ctx context.Context, ids []lm.TraceID) ([]Ended, error) {
-	return s.end(ctx, ids, lm.Expired, lm.Errorf(lm.DeadlineExceeded, "its deadline passed"))
+	return s.end(ctx, ids, lm.Expired, 0, lm.Errorf(lm.DeadlineExceeded, "its deadline passed"))
 }
 
-func (s *Store) end(ctx context.Context, ids []lm.TraceID, outcome lm.Outcome, failure *lm.Error) ([]Ended, error) {
+// ExpireOld ends operations of one partition that are older than MaxAge, at most
+// 100; the answers come in order. The age is the server's to say.
+func (s *Store) ExpireOld(ctx context.Context, ids []lm.TraceID) ([]Ended, error) {
+	return s.end(ctx, ids, lm.Expired, s.opts.MaxAge, lm.Errorf(lm.DeadlineExceeded, "older than limits.max_age"))
+}
+
+func (s *Store) end(ctx context.Context, ids []lm.TraceID, outcome lm.Outcome, maxAge time.Duration, failure *lm.Error) ([]Ended, error) {
 	ended := make([]Ended, len(ids))
 	open := make([]int, len(ids))
 	for i := range ids {
@@ -54,7 +62,7 @@ func (s *Store) end(ctx context.Context, ids []lm.TraceID, outcome lm.Outcome, f
 		for i, at := range open {
 			some[i] = ids[at]
 		}
-		answers, err := s.endOnce(ctx, some, outcome, failure)
+		answers, err := s.endOnce(ctx, some, outcome, maxAge, failure)
 		if err != nil {
 			return nil, err
 		}
@@ -71,7 +79,7 @@ func (s *Store) end(ctx context.Context, ids []lm.TraceID, outcome lm.Outcome, f
 }
 
 // endOnce reads the operations and ends them as they were read.
-func (s *Store) endOnce(ctx context.Context, ids []lm.TraceID, outcome lm.Outcome, failure *lm.Error) ([]string, error) {
+func (s *Store) endOnce(ctx context.Context, ids []lm.TraceID, outcome lm.Outcome, maxAge time.Duration, failure *lm.Error) ([]string, error) {
 	records, err := s.Records(ctx, ids)
 	if err != nil {
 		return nil, err
@@ -84,7 +92,7 @@ func (s *Store) endOnce(ctx context.Context, ids []lm.TraceID, outcome lm.Outcom
 	c := call{
 		script: cancelScript,
 		keys:   append(make([]string, 0, 5+8*len(ids)), s.keys.stats(p), s.keys.done(p), s.keys.dead(p), s.keys.deadlines(p), s.keys.delayed(p)),
-		args:   append(make([]any, 0, 5+4*len(ids)), len(ids), Group, s.opts.Retention.Milliseconds(), string(outcome), text),
+		args:   append(make([]any, 0, 6+4*len(ids)), len(ids), Group, s.opts.Retention.Milliseconds(), string(outcome), text, maxAge.Milliseconds()),
 	}
 	for i, id := range ids {
 		r := records[i]
@@ -101,5 +109,18 @@ func (s *Store) endOnce(ctx context.Context, ids []lm.TraceID, outcome lm.Outcom
 		answers, err = s.answers(ctx, c, len(ids))
 		return err
 	})
+	s.tellOwners(ctx, records, answers)
 	return answers, err
+}
+
+// tellOwners has the workers that run what was asked to end look at once. Nobody
+// depends on it: their next heartbeat says the same.
+func (s *Store) tellOwners(ctx context.Context, records []Record, answers []string) {
+	var owners []string
+	for i, a := range answers {
+		if o := records[i].Owner; Ended(a) == CancelRequested && o != "" && !slices.Contains(owners, o) {
+			owners = append(owners, o)
+		}
+	}
+	_ = s.Tell(ctx, WordCancel, owners...)
 }

@@ -1,5 +1,5 @@
--- cancel ends operations that somebody no longer wants, or whose deadline has
--- passed: one that waits ends here, one that runs is asked to end (its worker
+-- cancel ends operations that somebody no longer wants, whose deadline has passed,
+-- or that are too old: one that waits ends here, one that runs is asked to end (its worker
 -- hears it with its next write or heartbeat), one that is being delivered goes
 -- on. It is nobody's claim, so state, entry and epoch must be what was read.
 -- Begins with a write that Redis never refuses.
@@ -23,8 +23,9 @@
 --   1 n          operations, 1 to 100
 --   2 group      the consumer group
 --   3 retention  ms
---   4 outcome    cancelled or expired; the latter only past the deadline
+--   4 outcome    cancelled or expired; the latter only past the deadline or max_age
 --   5 err        error as JSON
+--   6 max_age    ms since it was created or was to start; 0 none
 --   per operation, a +
 --   1 id
 --   2 expected   state letter, as read
@@ -32,7 +33,7 @@
 --   4 epoch      as read; may be empty
 -- RETURNS
 --   per operation: OK, ended; REQUESTED, it runs and is asked to end; LATE, it is
---   being delivered; ENDED before; EARLY, before its deadline; CHANGED, not what was
+--   being delivered; ENDED before; EARLY, neither past its deadline nor too old; CHANGED, not what was
 --   read; NOTFOUND
 -- ERRORS
 --   per operation: WRONGTYPE, NOPERM, ERROR; nothing of it was written
@@ -47,6 +48,7 @@ local group = ARGV[2]
 local retention = ARGV[3]
 local outcome = ARGV[4]
 local err = ARGV[5]
+local max_age = tonumber(ARGV[6])
 local now = clock()
 
 -- The way to the end from each state that waits.
@@ -66,7 +68,7 @@ local function one(k, a)
   local entry = ARGV[a + 3]
   local epoch = ARGV[a + 4]
 
-  local t = held(trace)
+  local t = held(trace, 'not_before')
   if not t[STATE] then
     redis.call('ZREM', deadlines, id)
     return 'NOTFOUND'
@@ -79,8 +81,11 @@ local function one(k, a)
   if state ~= expected or (t[ENTRY] or '') ~= entry or (t[2] or '') ~= epoch then
     return 'CHANGED'
   end
-  if outcome == 'expired' and (not t[DEADLINE] or tonumber(t[DEADLINE]) > now) then
-    return 'EARLY'
+  if outcome == 'expired' and not (t[DEADLINE] and tonumber(t[DEADLINE]) <= now) then
+    local since = math.max(tonumber(t[CREATED]) or now, tonumber(t[15]) or 0)
+    if max_age == 0 or since + max_age > now then
+      return 'EARLY'
+    end
   end
   if state == 'D' or state == 'V' then
     redis.call('ZREM', deadlines, id)
@@ -108,7 +113,7 @@ local function one(k, a)
   return 'OK'
 end
 
-local answers = each(n, 5, 8, 5, 4, one)
+local answers = each(n, 5, 8, 6, 4, one)
 write_endings(done)
 write_acks(group)
 write_counts(stats)

@@ -407,6 +407,35 @@ func TestRead_BringsNoMoreThanThereIsRoomFor(t *testing.T) {
 	})
 }
 
+// A queue's limit holds over both of its streams, and its room goes to the others.
+func TestRead_KeepsToAQueuesLimit(t *testing.T) {
+	each(t, func(e *env) {
+		other := Stream{Queue: "other"}
+		must(e, e.s.EnsureGroups(ctx, []Stream{other, resume, queue}))
+		for _, c := range []lm.Claim{e.claimed("w0", "0-r1"), e.claimed("w0", "0-r2"), e.claimed("w0", "0-r3")} {
+			must(e, e.s.Release(ctx, c, "drain"))
+		}
+		for i := range 20 {
+			e.enqueue(lm.TraceID(fmt.Sprintf("0-a%d", i)))
+			e.enqueue(lm.TraceID(fmt.Sprintf("0-b%d", i)), func(r *lm.Request) { r.Queue = "other" })
+		}
+		for _, row := range []struct {
+			room, most int
+			want       string
+		}{{6, 0, "0 0 6"}, {6, 2, "2 0 4"}, {6, 3, "1 2 3"}, {100, 2, "0 2 7"}} {
+			entries, err := e.s.ReadWithin(ctx, "w1", []Share{{resume, row.room}, {queue, 3}, {other, 3}}, row.room, map[string]int{"default": row.most})
+			must(e, err)
+			n := map[Stream]int{}
+			for _, x := range entries {
+				n[x.Stream]++
+			}
+			if got := fmt.Sprint(n[resume], n[queue], n[other]); got != row.want {
+				e.Errorf("room %d, at most %d of the default queue: read %s, want %s", row.room, row.most, got, row.want)
+			}
+		}
+	})
+}
+
 func TestBlock_WaitsShortAndMapsStreams(t *testing.T) {
 	each(t, func(e *env) {
 		start := time.Now()

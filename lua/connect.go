@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -29,24 +30,37 @@ const dialTimeout = 5 * time.Second
 // be right, with the password left out. go-redis' own log is turned off for the
 // process. Close the Store when done.
 func Open(ctx context.Context, rawURL string, opts Options) (*Store, error) {
+	s, err := Connect(rawURL, opts)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.check(ctx, redactURL(rawURL)); err != nil {
+		_ = s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// Connect is Open without its checks, for those that make them one by one:
+// Redis is not asked anything yet.
+func Connect(rawURL string, opts Options) (*Store, error) {
 	logging.Disable() // go-redis writes to standard error by itself; what matters reaches the caller as an error
 	opts = opts.withDefaults()
-	state, err := client(rawURL, 5*time.Second, 16)
+	state, err := client(rawURL, 5*time.Second, 16, "")
 	if err != nil {
 		return nil, err
 	}
 	// A worker blocks on every partition at once, and a producer beside it waits
 	// for notices of each: a reader without a connection of its own starves.
-	blocking, err := client(rawURL, 10*time.Second, 2*opts.Partitions+4)
+	// Connections are made when they are needed.
+	name := newBlockingName()
+	blocking, err := client(rawURL, 10*time.Second, 2*opts.Partitions+4+FollowReaders, name)
 	if err != nil {
 		_ = state.Close()
 		return nil, err
 	}
 	s := NewStore(state, blocking, opts)
-	if err := s.check(ctx, redactURL(rawURL)); err != nil {
-		_ = s.Close()
-		return nil, err
-	}
+	s.blockingName = name
 	return s, nil
 }
 
@@ -63,9 +77,9 @@ func (s *Store) Close() error {
 func (s *Store) Ping(ctx context.Context) error { return s.rdb.Ping(ctx).Err() }
 
 // client makes one client with at least so many connections (per node of a
-// cluster). It never retries by itself: go-redis would repeat a command whose
+// cluster), which tell the server a name if it is not empty. It never retries by itself: go-redis would repeat a command whose
 // reply was lost, and only we know which may be.
-func client(rawURL string, readTimeout time.Duration, connections int) (redis.UniversalClient, error) {
+func client(rawURL string, readTimeout time.Duration, connections int, name string) (redis.UniversalClient, error) {
 	scheme, rest, _ := strings.Cut(rawURL, "://")
 	var err error
 	quiet := &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
@@ -75,7 +89,7 @@ func client(rawURL string, readTimeout time.Duration, connections int) (redis.Un
 		if o, err = redis.ParseClusterURL(strings.TrimSuffix(scheme, "+cluster") + "://" + rest); err == nil {
 			o.DialTimeout, o.ReadTimeout, o.WriteTimeout = dialTimeout, readTimeout, 5*time.Second
 			o.ContextTimeoutEnabled, o.DisableIdentity, o.Protocol = true, true, 2
-			o.PoolSize = max(o.PoolSize, connections)
+			o.PoolSize, o.ClientName = max(o.PoolSize, connections), name
 			o.ClusterStateReloadInterval = time.Second // 4.7 s instead of 57 s to find a new master
 			return redis.NewClusterClient(o), nil
 		}
@@ -84,7 +98,7 @@ func client(rawURL string, readTimeout time.Duration, connections int) (redis.Un
 		if o, err = redis.ParseFailoverURL(strings.TrimSuffix(scheme, "+sentinel") + "://" + rest); err == nil {
 			o.DialTimeout, o.ReadTimeout, o.WriteTimeout = dialTimeout, readTimeout, 5*time.Second
 			o.ContextTimeoutEnabled, o.DisableIdentity, o.Protocol, o.MaxRetries = true, true, 2, -1
-			o.PoolSize = max(o.PoolSize, connections)
+			o.PoolSize, o.ClientName = max(o.PoolSize, connections), name
 			return redis.NewFailoverClient(o), nil
 		}
 	default:
@@ -93,7 +107,7 @@ func client(rawURL string, readTimeout time.Duration, connections int) (redis.Un
 			o.DialTimeout, o.ReadTimeout, o.WriteTimeout = dialTimeout, readTimeout, 5*time.Second
 			o.ContextTimeoutEnabled, o.DisableIdentity, o.Protocol, o.MaxRetries = true, true, 2, -1
 			o.MaintNotificationsConfig = quiet
-			o.PoolSize = max(o.PoolSize, connections)
+			o.PoolSize, o.ClientName = max(o.PoolSize, connections), name
 			return redis.NewClient(o), nil
 		}
 	}
@@ -164,6 +178,34 @@ func readInfo(info string) map[string]string {
 		}
 	}
 	return facts
+}
+
+// Uptime is how long the youngest of the Redis processes has been up; ok is false
+// where that cannot be asked.
+func (s *Store) Uptime(ctx context.Context) (up time.Duration, ok bool) {
+	var mu sync.Mutex
+	ask := func(ctx context.Context, node redis.Cmdable) error {
+		info, err := node.Info(ctx, "server").Result()
+		if err != nil {
+			return err
+		}
+		seconds, err := strconv.Atoi(readInfo(info)["uptime_in_seconds"])
+		if err != nil {
+			return err
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if d := time.Duration(seconds) * time.Second; !ok || d < up {
+			up, ok = d, true
+		}
+		return nil
+	}
+	if cluster, is := s.rdb.(*redis.ClusterClient); is {
+		_ = cluster.ForEachMaster(ctx, func(ctx context.Context, node *redis.Client) error { return ask(ctx, node) })
+	} else {
+		_ = ask(ctx, s.rdb)
+	}
+	return up, ok
 }
 
 // checkPartitions records the number of partitions at the fleet's first start

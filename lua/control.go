@@ -7,11 +7,13 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Words of a control channel. Each is a hint: the truth is in a trace or in the
-// fleet's orders, so a lost one only costs time.
+// Words of a control channel. Each is a hint: the truth is in a trace, in the
+// fleet's orders, in the roster or on the board, so a lost one only costs time.
 const (
-	WordCancel = "cancel" // with a trace ID: its cancel_requested has been set
+	WordCancel = "cancel" // something that the worker holds is to end: its next heartbeat says what
 	WordOrders = "orders" // the fleet's orders have changed
+	WordRoster = "roster" // the roster has changed
+	WordBusy   = "busy"   // a worker that held nothing now holds something
 )
 
 // control is the channel of one worker. It lies in the fleet's slot, so that on

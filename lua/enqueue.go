@@ -21,6 +21,8 @@ type Operation struct {
 	Request *lm.Request
 	Path    []lm.State // from RECEIVED; nil: RECEIVED, QUEUED
 	Named   bool       // the producer chose the ID or gave a key, so a repeat is compared
+
+	Followed bool // somebody is going to read its frames
 }
 
 // Accepted answers one Operation. ID is the operation's, or with Existing the
@@ -149,6 +151,9 @@ func (s *Store) enqueueCall(ops []Operation, batch []int) call {
 		width := len(c.args)
 		c.args = append(c.args, 0, string(op.ID), r.Queue, path, unixMS(r.NotBefore), unixMS(r.Deadline), []byte(r.Body), hash, flag(unique != ""))
 		c.args = appendFields(c.args, r, unique)
+		if op.Followed {
+			c.args = append(c.args, "followed", 1)
+		}
 		c.args[width] = len(c.args) - width
 	}
 	return c

@@ -34,26 +34,13 @@
 --   per operation: OK; EXISTING ID; CONFLICT ID; QUEUEFULL; ILLEGAL
 -- ERRORS
 --   per operation: OOM, WRONGTYPE, NOPERM, ERROR; nothing of it was written
---#include states walk clock history counts each create
+--#include states walk clock history counts each door create
 local stats = KEYS[1]
 local delayed = KEYS[2]
 local deadlines = KEYS[3]
 local n = ARGV[1]
 local limit = tonumber(ARGV[2])
 local now = clock()
-local room = {}
-
--- has_room(field): whether the count (and what this call adds) is under the limit.
-local function has_room(field)
-  if not room[field] then
-    room[field] = limit - (tonumber(redis.call('HGET', stats, field)) or 0)
-  end
-  if room[field] <= 0 then
-    return false
-  end
-  room[field] = room[field] - 1
-  return true
-end
 
 local function one(k, a)
   local keys = {
@@ -93,7 +80,7 @@ local function one(k, a)
   if waits then
     last, path = 'R', 'R'
   end
-  if not has_room((waits and 'delayed:' or 'waiting:') .. queue) then
+  if not has_room(stats, limit, (waits and 'delayed:' or 'waiting:') .. queue) then
     return 'QUEUEFULL'
   end
 

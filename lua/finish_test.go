@@ -186,10 +186,6 @@ func TestLists_WaitingAndDead(t *testing.T) {
 	each(t, func(e *env) {
 		e.enqueue("0-waits")
 		e.enqueue("0-later", func(r *lm.Request) { r.NotBefore = time.Now().Add(time.Hour) })
-		ids, err := e.s.Waiting(ctx, 0, []string{"default"}, 10)
-		if err != nil || fmt.Sprint(ids) != "[0-waits 0-later]" {
-			e.Errorf("%v %v", ids, err)
-		}
 		tr, err := e.s.Trace(ctx, "0-waits")
 		if b, _ := json.Marshal(tr); err != nil || !strings.Contains(string(b), `"state":"QUEUED"`) {
 			e.Errorf("%s %v", b, err)

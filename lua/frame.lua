@@ -1,7 +1,9 @@
 -- frame appends to an operation's token stream for those who follow it. Fenced by
 -- owner, epoch and token like every write; frames carry their own sequence, so
 -- that they never wait for a state write. A sequence number that is not higher
--- than the last one of this epoch was written before and is skipped.
+-- than the last one of this epoch was written before and is skipped. Where an
+-- earlier claim wrote frames, those of the next begin with a reset (sequence 0):
+-- it does the work again, and who reads must not hold its text twice.
 --
 -- KEYS
 --   1 trace
@@ -37,16 +39,23 @@ if t[1] ~= owner or t[2] ~= epoch or t[3] ~= token then
   return 'FENCED'
 end
 local held_epoch, last = string.match(t[4] or '', '^(%d+) (%d+)$')
+local resumed = held_epoch and held_epoch ~= epoch
 last = held_epoch == epoch and tonumber(last) or 0
 for i = 1, n do
   local a = 5 + (i - 1) * 3
   local seq = ARGV[a + 1]
   local kind = ARGV[a + 2]
   local data = ARGV[a + 3]
+  if resumed and kind ~= 'reset' then
+    redis.call('XADD', out, '*', 'epoch', epoch, 'seq', 0, 'type', 'reset', 'data', '')
+  end
+  resumed = false
   if tonumber(seq) > last then
     redis.call('XADD', out, 'MAXLEN', '~', keep, '*', 'epoch', epoch, 'seq', seq, 'type', kind, 'data', data)
     last = tonumber(seq)
   end
 end
-redis.call('HSET', trace, 'frame', epoch .. ' ' .. last, 'followed', '1')
+if n > 0 then
+  redis.call('HSET', trace, 'frame', epoch .. ' ' .. last, 'followed', '1')
+end
 return 'OK'

@@ -108,7 +108,8 @@ func parseHead(name, text string) *head {
 func layoutProblem(call []any) string {
 	var s *script
 	for _, one := range []*script{enqueueScript, adoptScript, readScript, claimScript, advanceScript, heartbeatScript, putbackScript,
-		retryScript, promoteScript, finishScript, tickScript, forgetScript, frameScript, cancelScript,
+		retryScript, promoteScript, finishScript, tickScript, forgetScript, frameScript, followScript, cancelScript, reviveScript, purgeScript, trimScript, announceScript,
+		repairScript, strayScript, probeScript, presenceScript, boardScript,
 		outcomeScript, admitScript, countScript, spentScript, operateScript, sessionScript, lockScript, renewScript, unlockScript, guardedScript} {
 		if one.sha == call[1] {
 			s = one

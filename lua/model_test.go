@@ -39,7 +39,7 @@ func TestModel(t *testing.T) {
 				rt.Repeat(map[string]func(*rapid.T){
 					"enqueue": m.enqueue, "claim": m.claim, "late claim": m.lateClaim, "advance": m.advance, "retry": m.retry,
 					"release": m.release, "finish": m.finish, "heartbeat": m.heartbeat, "frame": m.frame, "promote": m.promote,
-					"sweep": m.sweep, "": m.check,
+					"sweep": m.sweep, "revive": m.revive, "": m.check,
 				})
 				for _, problem := range e.invariants() {
 					rt.Error(problem)
@@ -61,6 +61,7 @@ type modelOp struct {
 	held                     *modelClaim // nil: nobody's
 	started                  bool
 	entry                    string
+	retriedAs                lm.TraceID
 }
 
 type modelClaim struct {
@@ -354,6 +355,38 @@ func (m *model) promote(rt *rapid.T) {
 			op.state, op.entry = lm.Queued, m.trace(op.id)["entry"]
 		}
 	}
+}
+
+// revive retries some operation, ended or not.
+func (m *model) revive(rt *rapid.T) {
+	m.rt = rt
+	var ids []lm.TraceID
+	for id := range m.ops {
+		ids = append(ids, id)
+	}
+	if len(ids) == 0 {
+		rt.Skip("nothing there")
+	}
+	slices.Sort(ids)
+	op := m.ops[rapid.SampledFrom(ids).Draw(rt, "of")]
+	as := lm.TraceID(fmt.Sprintf("0-r%d", len(m.ops)))
+	got := m.s.Revive(ctx, 0, []Revival{{Failed: m.record(op.id), ID: as}})[0]
+	failed := op.state == lm.Completed && op.outcome == lm.Failed
+	switch {
+	case failed && op.retriedAs != "":
+		if got.Err != nil || !got.Existing || got.ID != op.retriedAs {
+			rt.Fatalf("a second retry of %+v: %+v", *op, got)
+		}
+	case failed:
+		if got.Err != nil || got.Existing || got.ID != as {
+			rt.Fatalf("a retry of %+v: %+v", *op, got)
+		}
+		op.retriedAs = as
+		m.ops[as] = &modelOp{id: as, state: lm.Queued, entry: m.trace(as)["entry"]}
+	case !errors.Is(got.Err, ErrNotFailed):
+		rt.Fatalf("a retry of %+v: %+v", *op, got)
+	}
+	m.twice()
 }
 
 // sweep takes some entry over for a worker, as after a lease, and puts it back.

@@ -40,7 +40,9 @@ func (s *Store) Orders(ctx context.Context) (Orders, error) {
 	return o, nil
 }
 
-// PauseQueue has no worker read a queue any more; what runs goes on.
+// PauseQueue has no worker read a queue any more; what runs goes on. The order is one
+// command, and may be repeated; it stands as soon as that is done, also where the
+// caller dies before the workers are told, who look by themselves.
 func (s *Store) PauseQueue(ctx context.Context, queue string) error {
 	return s.order(ctx, orderPause+queue)
 }
@@ -51,7 +53,8 @@ func (s *Store) ResumeQueue(ctx context.Context, queue string) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("resume a queue: %w", err)
 	}
-	return n > 0, s.tellAll(ctx)
+	s.tellAll(ctx)
+	return n > 0, nil
 }
 
 // DrainWorker has a worker drain and end, as SIGTERM would.
@@ -79,19 +82,22 @@ func (s *Store) order(ctx context.Context, field string) error {
 	if err := s.rdb.HSetNX(ctx, s.keys.fleet("orders"), field, now).Err(); err != nil {
 		return fmt.Errorf("give an order: %w", err)
 	}
-	return s.tellAll(ctx)
+	s.tellAll(ctx)
+	return nil
 }
 
-// tellAll lets every worker on the roster look at the orders now.
-func (s *Store) tellAll(ctx context.Context) error {
+// tellAll lets every worker on the roster look at the orders now. A word that does not
+// arrive, as where the user may not publish, costs a second and is no error: the order
+// stands.
+func (s *Store) tellAll(ctx context.Context) {
 	workers, _, err := s.Roster(ctx)
 	if err != nil {
-		return err
+		return
 	}
 	owners := make([]string, 0, len(workers))
 	for _, w := range workers {
 		owners = append(owners, w.Owner)
 	}
 	slices.Sort(owners)
-	return s.Tell(ctx, WordOrders, owners...)
+	_ = s.Tell(ctx, WordOrders, owners...)
 }

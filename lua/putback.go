@@ -2,9 +2,11 @@ package lua
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	lm "github.com/lighterman/lighterman"
+	"github.com/redis/go-redis/v9"
 )
 
 // Returned is what putback said of an operation.
@@ -147,4 +149,41 @@ func (s *Store) WithRecords(ctx context.Context, entries []Entry) ([]Taken, erro
 		taken[i] = Taken{Entry: entries[i], Record: records[i]}
 	}
 	return taken, nil
+}
+
+// PendingOf lists what is pending with a consumer, per stream at most 100 entry
+// IDs; the streams are of one partition. A stream or group that is gone has none.
+func (s *Store) PendingOf(ctx context.Context, consumer string, streams []Stream) ([][]string, error) {
+	pipe := s.rdb.Pipeline()
+	cmds := make([]*redis.XPendingExtCmd, len(streams))
+	for i, st := range streams {
+		cmds[i] = pipe.XPendingExt(ctx, &redis.XPendingExtArgs{Stream: s.keys.stream(st), Group: Group, Start: "-", End: "+", Count: maxBatch, Consumer: consumer})
+	}
+	_, _ = pipe.Exec(ctx) // each command has its own error
+	pending := make([][]string, len(streams))
+	for i, cmd := range cmds {
+		if err := cmd.Err(); err != nil && !IsNoGroup(err) {
+			return nil, fmt.Errorf("list what is pending with a consumer: %w", err)
+		}
+		for _, p := range cmd.Val() {
+			pending[i] = append(pending[i], p.ID)
+		}
+	}
+	return pending, nil
+}
+
+// Inherit takes entries of a stream over from whoever has them pending, at most
+// 100, and reads their traces. Those that are pending with nobody any more, or
+// deleted, are left out. The rest are then pending with consumer and must be put
+// back; one that is not, because this process died, is found by a sweep.
+func (s *Store) Inherit(ctx context.Context, consumer string, st Stream, ids []string) ([]Taken, error) {
+	args := []any{"xclaim", s.keys.stream(st), Group, consumer, 0}
+	for _, id := range ids {
+		args = append(args, id)
+	}
+	v, err := s.rdb.Do(ctx, args...).Result()
+	if err != nil {
+		return nil, fmt.Errorf("take over entries: %w", err)
+	}
+	return s.WithRecords(ctx, appendEntries(nil, st, v))
 }

@@ -40,7 +40,7 @@
 --   6 token      of mine
 --   7 seq        of mine
 --   8 expected   state letter, of seen
---   9 cause      a code word for the history: lease, drain, surplus, contact
+--   9 cause      a code word for the history: lease, presence, drain, surplus, contact
 -- RETURNS
 --   per operation: OK; ENDED, over the crash limit or already delivered; STALE, the
 --   entry was removed; LOST, dead-lettered trace_lost; LIVE, its owner is there;

@@ -42,10 +42,25 @@ type Share struct {
 // stream's share in the given order, then whatever is left in the same order.
 // An error for which IsNoGroup holds means that EnsureGroups is due.
 func (s *Store) Read(ctx context.Context, consumer string, shares []Share, room int) ([]Entry, error) {
-	c := call{script: readScript, keys: make([]string, len(shares)), args: append(make([]any, 0, 4+len(shares)), len(shares), Group, consumer, room)}
+	return s.ReadWithin(ctx, consumer, shares, room, nil)
+}
+
+// ReadWithin is Read that takes of a queue at most what limits says, over its
+// stream and its resume stream together; a queue that is not in it has no limit.
+func (s *Store) ReadWithin(ctx context.Context, consumer string, shares []Share, room int, limits map[string]int) ([]Entry, error) {
+	c := call{script: readScript, keys: make([]string, len(shares)), args: append(make([]any, 0, 4+3*len(shares)), len(shares), Group, consumer, room)}
+	numbers := make(map[string]int, len(shares))
 	for i, sh := range shares {
+		queue := sh.Stream.Queue
+		if numbers[queue] == 0 {
+			numbers[queue] = i + 1
+		}
+		most, limited := limits[queue]
+		if !limited {
+			most = room
+		}
 		c.keys[i] = s.keys.stream(sh.Stream)
-		c.args = append(c.args, sh.Count)
+		c.args = append(c.args, sh.Count, numbers[queue], most)
 	}
 	v, err := s.run(ctx, c)
 	if err != nil {
@@ -84,8 +99,8 @@ func (s *Store) Block(consumer string, streams []Stream, count int, wait time.Du
 	cmd := redis.NewCmd(context.Background(), args...)
 	cmd.SetFirstKeyPos(9) // the first stream; the blocking client's read timeout is longer than any wait
 	err := s.blocking.Process(context.Background(), cmd)
-	if errors.Is(err, redis.Nil) {
-		return nil, nil
+	if errors.Is(err, redis.Nil) || err != nil && strings.HasPrefix(err.Error(), "UNBLOCKED") {
+		return nil, nil // UNBLOCKED: a stream went to another node with its slot; the next read finds it there, or says what is wrong
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read streams: %w", err)

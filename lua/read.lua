@@ -1,7 +1,9 @@
 -- read takes entries for the free slots of a worker without blocking: the resume
 -- streams first, then the queues by their shares, then what is left over in
--- order. It is one script because XREADGROUP's COUNT is per stream: three
--- commands would bring three times what there is room for.
+-- order; of a queue with a limit no more than that over both of its streams. It is
+-- one script because XREADGROUP's COUNT is per stream: three commands would bring
+-- three times what there is room for. What was read by a process that dies before
+-- it claims is put back by a sweep; a replay reads further entries.
 --
 -- KEYS
 --   k +
@@ -13,6 +15,8 @@
 --   4 room       entries wanted in all
 --   per stream, a +
 --   1 share      entries of the first pass; the second takes what room is left
+--   2 queue      number of its queue, the same for its resume stream
+--   3 most       entries of that queue in all
 -- RETURNS
 --   a list of {stream number, entries} as XREADGROUP lists them
 -- ERRORS
@@ -23,8 +27,18 @@ local group = ARGV[2]
 local consumer = ARGV[3]
 local room = tonumber(ARGV[4])
 local got, empty = {}, {}
+local shares, queues, left = {}, {}, {}
+
+for i = 1, n do
+  local a = 4 + (i - 1) * 3
+  local share = ARGV[a + 1]
+  local queue = ARGV[a + 2]
+  local most = ARGV[a + 3]
+  shares[i], queues[i], left[queue] = tonumber(share), queue, tonumber(most)
+end
 
 local function take(i, most)
+  most = math.min(most, room, left[queues[i]])
   if most <= 0 or empty[i] then
     return
   end
@@ -35,14 +49,13 @@ local function take(i, most)
   empty[i] = #entries < most
   if #entries > 0 then
     room = room - #entries
+    left[queues[i]] = left[queues[i]] - #entries
     got[#got + 1] = { i, entries }
   end
 end
 
 for i = 1, n do
-  local a = 4 + i - 1
-  local share = tonumber(ARGV[a + 1])
-  take(i, math.min(share, room))
+  take(i, shares[i])
 end
 for i = 1, n do
   take(i, room)

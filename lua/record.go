@@ -20,13 +20,18 @@ const metaPrefix = "x_"
 // Record is a trace with the fields that only the protocol needs.
 type Record struct {
 	lm.Trace
-	Entry   string // STREAM/ID of its entry; empty while it has none
-	Token   string
-	Unique  string
-	Reply   string
-	Webhook string
-	Started bool
-	Timeout time.Duration
+	Entry    string // STREAM/ID of its entry; empty while it has none
+	Token    string
+	Unique   string
+	Reply    string
+	Webhook  string
+	Started  bool
+	Followed bool // somebody reads its frames
+	Timeout  time.Duration
+	Letter   string // stream ID of its dead-letter entry, once it has failed
+
+	// Bytes of what is stored of it.
+	Size, CheckpointSize int
 
 	hops    map[int]string
 	lastHop int
@@ -86,6 +91,8 @@ func (r *Record) set(field, value string, history bool) {
 		r.Webhook = value
 	case "started":
 		r.Started = value == "1"
+	case "followed":
+		r.Followed = true
 	case "attempts":
 		r.Attempts = n()
 	case "crashes":
@@ -110,6 +117,16 @@ func (r *Record) set(field, value string, history bool) {
 		r.Timeout = time.Duration(n()) * time.Millisecond
 	case "hn":
 		r.lastHop = n()
+	case "size":
+		r.Size = n()
+	case "checkpoint_size":
+		r.CheckpointSize = n()
+	case "dead":
+		r.Letter = value
+	case "retry_of":
+		r.RetryOf = lm.TraceID(value)
+	case "retried_as":
+		r.RetriedAs = lm.TraceID(value)
 	default:
 		r.setOther(field, value, history)
 	}
@@ -178,11 +195,12 @@ func (s *Store) Records(ctx context.Context, ids []lm.TraceID) ([]Record, error)
 	for i, id := range ids {
 		cmds[i] = pipe.Do(ctx, "HGETALL", s.keys.trace(id))
 	}
-	if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
-		return nil, fmt.Errorf("read traces: %w", err)
-	}
+	_, _ = pipe.Exec(ctx) // each command has its own error
 	records := make([]Record, len(ids))
 	for i, cmd := range cmds {
+		if err := cmd.Err(); err != nil && !errors.Is(err, redis.Nil) && !strings.HasPrefix(err.Error(), "WRONGTYPE") {
+			return nil, fmt.Errorf("read traces: %w", err) // a trace of another type is none, and takes no neighbour down
+		}
 		records[i], _ = readRecord(ids[i], texts(cmd.Val()), true)
 	}
 	return records, nil

@@ -10,6 +10,9 @@ import (
 	lm "github.com/lighterman/lighterman"
 )
 
+// ErrWrongType says that a key of an operation holds another type.
+var ErrWrongType = errors.New("a key of this operation holds another type; somebody else uses its name")
+
 // list reads a script's answer that holds one item per operation.
 func list(v any, n int) ([]any, error) {
 	items, ok := v.([]any)
@@ -33,7 +36,7 @@ func refusal(answer string) error {
 	case "OOM":
 		return lm.ErrOutOfMemory
 	case "WRONGTYPE":
-		return errors.New("a key of this operation holds another type; somebody else uses its name")
+		return ErrWrongType
 	case "NOPERM":
 		return errors.New("the Redis user may not run a command or touch a key of this script")
 	case "ERROR":

@@ -59,12 +59,22 @@ func IsPassing(err error) bool {
 		return true
 	}
 	text := err.Error()
-	for _, code := range []string{"LOADING", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN", "READONLY", "BUSY ", "UNBLOCKED", "MOVED", "ASK ", "NOREPLICAS"} {
+	for _, code := range passing {
 		if strings.Contains(text, code) {
 			return true
 		}
 	}
 	return false
+}
+
+// passing are the words by which errors that pass are known: Redis's own codes,
+// and what go-redis says when it finds nobody to ask.
+var passing = []string{
+	"LOADING", "BUSY ", // starts; runs somebody's long script
+	"TRYAGAIN", "MOVED ", "ASK ", "UNBLOCKED", "CLUSTERDOWN", // slots move, or a master is being replaced
+	"MASTERDOWN", "READONLY", "NOREPLICAS", // fails over
+	"max number of clients",
+	"all sentinels", "cluster has no nodes",
 }
 
 // IsLost reports whether contact with Redis was lost: no connection, none in

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -25,7 +24,8 @@ type WorkerRecord struct {
 	Running  int       `json:"running"` // operations held when it was written
 	Queues   []string  `json:"queues"`
 	Draining bool      `json:"draining,omitempty"`
-	Seen     time.Time `json:"seen"` // server time of the record
+	Presence bool      `json:"presence,omitempty"` // it listens, and Redis lets it count who else does
+	Seen     time.Time `json:"seen"`               // server time of the record
 }
 
 // Announce writes a worker's record; Seen is the server's to say.
@@ -42,14 +42,16 @@ func (s *Store) Announce(ctx context.Context, r WorkerRecord) error {
 // Roster lists the workers that have announced themselves, by name and start,
 // and the server's time. It grows with the fleet: about 250 bytes a worker.
 func (s *Store) Roster(ctx context.Context) ([]WorkerRecord, time.Time, error) {
-	pipe := s.rdb.Pipeline()
-	all := pipe.HGetAll(ctx, s.keys.fleet("workers"))
-	now := pipe.Time(ctx)
-	if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
+	all, err := s.rdb.HGetAll(ctx, s.keys.fleet("workers")).Result()
+	if err != nil {
 		return nil, time.Time{}, fmt.Errorf("read the roster: %w", err)
 	}
-	workers := make([]WorkerRecord, 0, len(all.Val()))
-	for owner, value := range all.Val() {
+	now, err := s.timeAt(ctx, s.keys.fleet("workers"))
+	if err != nil {
+		return nil, time.Time{}, fmt.Errorf("read the roster: %w", err)
+	}
+	workers := make([]WorkerRecord, 0, len(all))
+	for owner, value := range all {
 		ms, record, _ := strings.Cut(value, " ")
 		var r WorkerRecord
 		_ = json.Unmarshal([]byte(record), &r) // what somebody else wrote there shows as a bare name
@@ -59,7 +61,30 @@ func (s *Store) Roster(ctx context.Context) ([]WorkerRecord, time.Time, error) {
 	slices.SortFunc(workers, func(a, b WorkerRecord) int {
 		return cmp.Or(cmp.Compare(a.Name, b.Name), a.Started.Compare(b.Started), cmp.Compare(a.Owner, b.Owner))
 	})
-	return workers, now.Val(), nil
+	return workers, now, nil
+}
+
+// timeAt is the time of the server that has a key. A cluster's client would ask
+// any master, whose clock is another one, and which may be away.
+func (s *Store) timeAt(ctx context.Context, key string) (time.Time, error) {
+	if cluster, ok := s.rdb.(*redis.ClusterClient); ok {
+		node, err := cluster.MasterForKey(ctx, key)
+		if err != nil {
+			return time.Time{}, err
+		}
+		return node.Time(ctx).Result()
+	}
+	return s.rdb.Time(ctx).Result()
+}
+
+// OnRoster reports whether a worker is on the roster. One that ended in good order,
+// or that somebody has taken over to the end, is not.
+func (s *Store) OnRoster(ctx context.Context, owner string) (bool, error) {
+	on, err := s.rdb.HExists(ctx, s.keys.fleet("workers"), owner).Result()
+	if err != nil {
+		return false, fmt.Errorf("read the roster: %w", err)
+	}
+	return on, nil
 }
 
 // Retire takes workers off the roster: one that has ended, or others that have

@@ -15,6 +15,7 @@ type Options struct {
 	QueueLimit    int           // waiting operations of one queue over all partitions
 	Retention     time.Duration // of an ended trace and its result
 	DeadRetention time.Duration // of all that a failed operation leaves
+	MaxAge        time.Duration // after which the janitor ends what has not ended
 	CrashLimit    int           // crashes since the last checkpoint after which the next is the end
 	CrashBound    int           // crashes in all after which there is no further claim
 	Patience      time.Duration // how long a write is tried again while contact is lost
@@ -27,6 +28,7 @@ var DefaultOptions = Options{
 	QueueLimit:    1_000_000,
 	Retention:     time.Hour,
 	DeadRetention: 30 * 24 * time.Hour,
+	MaxAge:        7 * 24 * time.Hour,
 	CrashLimit:    3,
 	CrashBound:    30,
 	Patience:      10 * time.Second,
@@ -49,6 +51,9 @@ func (o Options) withDefaults() Options {
 	if o.DeadRetention > 0 {
 		d.DeadRetention = o.DeadRetention
 	}
+	if o.MaxAge > 0 {
+		d.MaxAge = o.MaxAge
+	}
 	if o.CrashLimit > 0 {
 		d.CrashLimit = o.CrashLimit
 	}
@@ -68,6 +73,8 @@ type Store struct {
 	keys     keys
 	opts     Options
 	scripts  atomic.Int64 // runs, for tests and metrics
+
+	blockingName string // that the connections of blocking have at the server; empty when Open did not make them
 
 	advances batcher[advanceIn, string]
 	finishes batcher[finishIn, string]

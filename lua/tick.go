@@ -151,13 +151,37 @@ func (s *Store) Promote(ctx context.Context, partition int, ids []lm.TraceID) (i
 
 // Counts reads a partition's counts.
 func (s *Store) Counts(ctx context.Context, partition int) (Counts, error) {
-	flat, err := s.rdb.HGetAll(ctx, s.keys.stats(partition)).Result()
+	counts, err := s.countsOf(ctx, []int{partition})
 	if err != nil {
+		return nil, err
+	}
+	return counts[0], nil
+}
+
+// AllCounts reads the counts of every partition in one round trip.
+func (s *Store) AllCounts(ctx context.Context) ([]Counts, error) {
+	partitions := make([]int, s.Partitions())
+	for p := range partitions {
+		partitions[p] = p
+	}
+	return s.countsOf(ctx, partitions)
+}
+
+func (s *Store) countsOf(ctx context.Context, partitions []int) ([]Counts, error) {
+	pipe := s.rdb.Pipeline()
+	cmds := make([]*redis.MapStringStringCmd, len(partitions))
+	for i, p := range partitions {
+		cmds[i] = pipe.HGetAll(ctx, s.keys.stats(p))
+	}
+	if _, err := pipe.Exec(ctx); err != nil {
 		return nil, fmt.Errorf("read counts: %w", err)
 	}
-	counts := make(Counts, len(flat))
-	for field, v := range flat {
-		counts[field] = number(v)
+	all := make([]Counts, len(partitions))
+	for i, cmd := range cmds {
+		all[i] = make(Counts, len(cmd.Val()))
+		for field, v := range cmd.Val() {
+			all[i][field] = number(v)
+		}
 	}
-	return counts, nil
+	return all, nil
 }

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 
 	lm "github.com/lighterman/lighterman"
+	"github.com/lighterman/lighterman/checkpoint"
 	"github.com/lighterman/lighterman/lua"
 )
 
@@ -29,6 +31,9 @@ type Client struct {
 	names *names
 	lanes *lanes
 	waits *waits
+	codec func() (*checkpoint.Codec, error) // made at the first retry
+
+	follows chan struct{} // holds a token per blocking read of a token stream
 }
 
 // Open connects to the Redis of a URL, in the forms of lua.Open, whose errors it
@@ -54,6 +59,11 @@ func newClient(store *lua.Store, o options) *Client {
 		store: store, opts: o, names: newNames(),
 		lanes: newLanes(store.Enqueue),
 		waits: newWaits(store, o.reply),
+		codec: sync.OnceValues(func() (*checkpoint.Codec, error) {
+			return checkpoint.New(checkpoint.Options{MaxBytes: o.checkpoint})
+		}),
+
+		follows: make(chan struct{}, lua.FollowReaders),
 	}
 }
 

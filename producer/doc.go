@@ -1,5 +1,6 @@
 // Package producer is the Go client of a Lighterman fleet: it enqueues
-// operations, one or many, and waits for what they end in.
+// operations, one or many, waits for what they end in, and follows what they say
+// before.
 //
 // # Enqueueing
 //
@@ -23,4 +24,14 @@
 // contact both are done again. All who wait on one Client share one reader per
 // notice stream, one result fetch per batch of notices, and one re-check every
 // 10 seconds; there is no other polling. Any process can wait for any ID.
+//
+// # Following
+//
+// What an operation says before its end is in a stream of its own, which Follow
+// reads in short blocking reads. Its end is told there too, as a hint:
+//
+//	         marked as followed          final, contact lost, a gap, or every 10 s
+//	Follow ---> trace read ---> reading frames ---> trace read ---> rest, result
+//	                ^                                   |
+//	                +------------ not ended ------------+
 package producer

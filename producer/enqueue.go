@@ -99,7 +99,7 @@ func (c *Client) prepare(ctx context.Context, req lm.Request) (lua.Operation, er
 		name = c.names.next(time.Now())
 	}
 	p := lm.Partition(c.store.Partitions(), req.Tenant, req.Thread, req.Key, name)
-	return lua.Operation{ID: lm.NewTraceID(p, name), Request: &req, Path: path, Named: req.ID != ""}, nil
+	return lua.Operation{ID: lm.NewTraceID(p, name), Request: &req, Path: path, Named: req.ID != "", Followed: c.opts.followed}, nil
 }
 
 // settle corrects a Store's answer by what only the producer knows.

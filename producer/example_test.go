@@ -96,6 +96,42 @@ func ExampleClient_Wait() {
 	// 0-order-66: no such operation
 }
 
+func ExampleClient_Follow() {
+	url, stop := fleet(1)
+	defer stop()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	c, err := producer.Open(ctx, url, producer.WithFollowed())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer c.Close()
+
+	a, err := c.Enqueue(ctx, ask("Why do rivers bend?"))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	text := ""
+	for frame, err := range c.Follow(ctx, a.ID, "") {
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		switch frame.Type { //nolint:exhaustive // the others are no text
+		case lm.FrameToken:
+			text += frame.Data
+		case lm.FrameReset: // a later claim says it all again
+			text = ""
+		case lm.FrameFinal: // always the last, whatever came before
+			fmt.Println(text == "", frame.Result.Outcome, frame.Result.Text())
+		}
+	}
+	// Output:
+	// true succeeded Faster water on the outside cuts the bank.
+}
+
 func ExampleClient_WaitMany() {
 	url, stop := fleet(3)
 	defer stop()

@@ -18,6 +18,8 @@ type options struct {
 	reply      string // names the reply stream; empty: none
 	models     []string
 	preprocess func(context.Context, *lm.Request) error
+	checkpoint int // bytes; 0: the default
+	followed   bool
 }
 
 func build(opts []Option) options {
@@ -42,12 +44,22 @@ func WithPrefix(prefix string) Option { return func(o *options) { o.store.Prefix
 // partitions before Enqueue answers ErrQueueFull; 1,000,000 by default.
 func WithQueueLimit(n int) Option { return func(o *options) { o.store.QueueLimit = n } }
 
+// WithCheckpointLimit sets how large a checkpoint Retry takes along, in bytes;
+// 8 MiB by default. A fleet with another limit (limits.checkpoint) needs the
+// same here, or the work of larger ones begins anew.
+func WithCheckpointLimit(bytes int) Option { return func(o *options) { o.checkpoint = bytes } }
+
 // WithReply gives the Client a reply stream of its own: it names itself, by a
 // random name, in every request that names no other, and is told only of its own
 // operations. That costs two commands per operation at its end and pays where
 // many producers share a busy fleet; without it waiting reads the partition's
 // stream of all that ended.
 func WithReply() Option { return func(o *options) { o.replying = true } }
+
+// WithFollowed has every operation marked as followed when it is accepted, so that
+// Follow gets its frames from the very first. Where it is marked by Follow alone,
+// a worker that has claimed it before writes frames from its next heartbeat on.
+func WithFollowed() Option { return func(o *options) { o.followed = true } }
 
 // WithModels makes Enqueue refuse with ErrUnknownModel a request for a model or
 // pool that is not among the names. Without it, and for a request that names

@@ -187,6 +187,16 @@ func (w *waits) close() {
 	w.group.Wait()
 }
 
+// beside runs f in a goroutine that close waits for; false when it is closed.
+func (w *waits) beside(f func()) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.closed {
+		w.group.Go(f)
+	}
+	return !w.closed
+}
+
 // pause waits, unless the Client is closed first.
 func (w *waits) pause(d time.Duration) {
 	timer := time.NewTimer(d)

@@ -34,7 +34,7 @@ var flagPaths = []struct{ flag, path, help string }{
 // AddFlags adds all flags of a worker to a set.
 func AddFlags(fs *pflag.FlagSet) *Flags {
 	f := AddCommonFlags(fs)
-	f.queues = fs.StringSlice("queue", nil, "queue to serve as NAME or NAME:WEIGHT; repeat for more")
+	f.queues = fs.StringSlice("queue", nil, "queue to serve as NAME, NAME:WEIGHT or NAME:WEIGHT:CONCURRENCY; repeat for more")
 	return f
 }
 
@@ -69,7 +69,7 @@ func (f *Flags) Load(ignore ...string) (*config.Config, error) {
 	return cfg, err
 }
 
-// readQueues reads NAME or NAME:WEIGHT.
+// readQueues reads NAME, NAME:WEIGHT or NAME:WEIGHT:CONCURRENCY.
 func readQueues(args []string) ([]config.Queue, error) {
 	var problems config.Errors
 	queues := make([]config.Queue, 0, len(args))
@@ -89,11 +89,15 @@ func readQueues(args []string) ([]config.Queue, error) {
 	return queues, nil
 }
 
-// maxWeight is the configuration's bound of queues[].weight.
-const maxWeight = 1000
+// The configuration's bounds of queues[].weight and queues[].concurrency.
+const (
+	maxWeight      = 1000
+	maxConcurrency = 10000
+)
 
 func readQueue(arg string) (q config.Queue, problem string) {
-	name, weight, weighted := strings.Cut(arg, ":")
+	name, rest, weighted := strings.Cut(arg, ":")
+	weight, limit, limited := strings.Cut(rest, ":")
 	q = config.Queue{Name: name, Weight: 1}
 	if err := lm.ValidName(name); err != nil {
 		return q, err.Error()
@@ -104,6 +108,13 @@ func readQueue(arg string) (q config.Queue, problem string) {
 			return q, fmt.Sprintf("want NAME:WEIGHT with a weight of 1 to %d", maxWeight)
 		}
 		q.Weight = n
+	}
+	if limited {
+		n, err := strconv.Atoi(limit)
+		if err != nil || n < 0 || n > maxConcurrency {
+			return q, fmt.Sprintf("want NAME:WEIGHT:CONCURRENCY with a concurrency of 0 (no limit) to %d", maxConcurrency)
+		}
+		q.Concurrency = n
 	}
 	return q, ""
 }

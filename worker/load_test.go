@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/lighterman/lighterman/config"
+	"github.com/lighterman/lighterman/consumer"
 	"github.com/spf13/pflag"
 )
 
@@ -29,16 +30,22 @@ func TestLoad_FlagsOverEnvironmentOverFile(t *testing.T) {
 	t.Setenv("LIGHTERMAN_WORKER_LEASE", "30s")
 	t.Setenv("LIGHTERMAN_WORKER_CONCURRENCY", "3")
 	t.Setenv("LIGHTERMAN_FAILPOINT", "after:claim") // not the loader's
-	cfg, err := loadWith(t, "--config", file, "--concurrency", "4", "--queue", "a:2", "--queue", "b,c", "--http", "127.0.0.1:0", "--redis", "redis://h:1", "--drain-timeout", "0s", "--log-format", "json")
+	cfg, err := loadWith(t, "--config", file, "--concurrency", "4", "--queue", "a:2", "--queue", "b,c:1:7", "--http", "127.0.0.1:0", "--redis", "redis://h:1", "--drain-timeout", "0s", "--log-format", "json")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if w := cfg.Worker; w.Name != "f" || w.Lease.Std() != 30*time.Second || w.Concurrency != 4 || w.DrainTimeout != 0 || cfg.Log.Level != "warn" || cfg.Log.Format != "json" || cfg.HTTP.Addr != "127.0.0.1:0" || cfg.Redis.URL.Reveal() != "redis://h:1" {
 		t.Errorf("%+v", cfg)
 	}
-	want := []config.Queue{{Name: "a", Weight: 2}, {Name: "b", Weight: 1}, {Name: "c", Weight: 1}}
+	want := []config.Queue{{Name: "a", Weight: 2}, {Name: "b", Weight: 1}, {Name: "c", Weight: 1, Concurrency: 7}}
 	if len(cfg.Queues) != 3 || cfg.Queues[0] != want[0] || cfg.Queues[1] != want[1] || cfg.Queues[2] != want[2] {
 		t.Errorf("queues %+v", cfg.Queues)
+	}
+	if q := consumerQueues(cfg); len(q) != 3 || q[0] != (consumer.Queue{Name: "a", Weight: 2}) || q[2] != (consumer.Queue{Name: "c", Weight: 1, Concurrency: 7}) {
+		t.Errorf("the consumer is given %+v", q)
+	}
+	if text := QueuesText(cfg); text != "a:2 b:1 c:1:7" {
+		t.Errorf("queues as text: %q", text)
 	}
 	t.Setenv("LIGHTERMAN_CONFIG", file)
 	if cfg, err := loadWith(t); err != nil || cfg.Worker.Name != "f" || len(cfg.Queues) != 3 {

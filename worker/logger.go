@@ -29,14 +29,22 @@ func Logger(cfg *config.Config) zerolog.Logger {
 
 // banner tells on standard error where the worker stands.
 func (w *Worker) banner() {
-	queues := make([]string, len(w.cfg.Queues))
-	for i, q := range w.cfg.Queues {
-		queues[i] = fmt.Sprintf("%s:%d", q.Name, q.Weight)
-	}
 	event := w.log.Info()
 	if w.Embedded() {
 		event = w.log.Warn().Bool("nothing_survives_this_process", true)
 	}
 	event.Str("redis", w.Redis()).Str("worker", w.consumer.Owner()).Int("slots", w.cfg.Worker.Concurrency).
-		Str("queues", strings.Join(queues, " ")).Str("http", w.http.url()).Msg("worker ready")
+		Str("queues", QueuesText(w.cfg)).Str("http", w.http.url()).Msg("worker ready")
+}
+
+// QueuesText is the served queues as --queue takes them, with a space between.
+func QueuesText(cfg *config.Config) string {
+	queues := make([]string, len(cfg.Queues))
+	for i, q := range cfg.Queues {
+		queues[i] = fmt.Sprintf("%s:%d", q.Name, q.Weight)
+		if q.Concurrency > 0 {
+			queues[i] += fmt.Sprintf(":%d", q.Concurrency)
+		}
+	}
+	return strings.Join(queues, " ")
 }

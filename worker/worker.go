@@ -83,6 +83,7 @@ func StoreOptions(cfg *config.Config) lua.Options {
 	return lua.Options{
 		Prefix: cfg.Redis.Prefix, Partitions: cfg.Redis.Partitions, QueueLimit: int(cfg.Limits.Queue),
 		Retention: cfg.Deliver.ResultRetention.Std(), CrashLimit: cfg.Worker.CrashLimit,
+		MaxAge: cfg.Limits.MaxAge.Std(),
 	}
 }
 
@@ -112,16 +113,22 @@ func (w *Worker) wire() error {
 		Models:        map[string]string{"chat": w.cfg.Defaults.Chat, "prompt": w.cfg.Defaults.Prompt, "embed": w.cfg.Defaults.Embed},
 		MaxToolRounds: w.cfg.Pipeline.MaxToolRounds, Metrics: metrics, Log: w.log,
 	})
-	queues := make([]consumer.Queue, len(w.cfg.Queues))
-	for i, q := range w.cfg.Queues {
-		queues[i] = consumer.Queue{Name: q.Name, Weight: q.Weight}
-	}
 	w.consumer = consumer.New(w.store, w.pipeline, consumer.Options{
-		Name: w.name(), Queues: queues, Concurrency: w.cfg.Worker.Concurrency, Lease: w.cfg.Worker.Lease.Std(),
+		Name: w.name(), Queues: consumerQueues(w.cfg), Concurrency: w.cfg.Worker.Concurrency, Lease: w.cfg.Worker.Lease.Std(),
 		Beat: w.cfg.Worker.Heartbeat.Std(), DrainTimeout: w.cfg.Worker.DrainTimeout.Std(), MaxAttempts: w.cfg.Worker.MaxAttempts,
+		Presence: consumer.Presence{Off: w.cfg.Worker.Presence == "off"}, Version: version(),
 		Metrics: consumer.NewMetrics(w.metrics), Log: w.log,
 	})
 	return nil
+}
+
+// consumerQueues are the served queues as the consumer takes them.
+func consumerQueues(cfg *config.Config) []consumer.Queue {
+	queues := make([]consumer.Queue, len(cfg.Queues))
+	for i, q := range cfg.Queues {
+		queues[i] = consumer.Queue{Name: q.Name, Weight: q.Weight, Concurrency: q.Concurrency}
+	}
+	return queues
 }
 
 // Handle makes f the handler of a kind, before Run.
@@ -239,6 +246,14 @@ func (w *Worker) Close() {
 	if w.embedded != nil {
 		w.embedded.Close()
 	}
+}
+
+// version is the module's version or commit, as Go recorded it.
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		return info.Main.Version
+	}
+	return ""
 }
 
 // maxName is what a consumer's name has room for: with "-" and 8 characters of

@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"sync"
 	"time"
 
@@ -57,15 +58,21 @@ func (f *fleet) dissect(w *worker) {
 	}
 	traces := make([]*redis.SliceCmd, len(f.order))
 	checkpoints := make([]*redis.MapStringStringCmd, len(f.order))
-	if _, err := f.rdb.TxPipelined(ctx, func(p redis.Pipeliner) error {
-		for i, id := range f.order {
-			traces[i] = p.HMGet(ctx, key("trace", id), "owner", "started")
-			checkpoints[i] = p.HGetAll(ctx, key("checkpoint", id))
+	ofPartition := make(map[int][]int)
+	for i, id := range f.order {
+		ofPartition[id.Partition()] = append(ofPartition[id.Partition()], i)
+	}
+	for _, operations := range ofPartition { // a transaction has one slot
+		if _, err := f.rdb.TxPipelined(ctx, func(p redis.Pipeliner) error {
+			for _, i := range operations {
+				traces[i] = p.HMGet(ctx, key("trace", f.order[i]), "owner", "started")
+				checkpoints[i] = p.HGetAll(ctx, key("checkpoint", f.order[i]))
+			}
+			return nil
+		}); err != nil {
+			f.Errorf("autopsy of %s: %v", w.name, err)
+			return
 		}
-		return nil
-	}); err != nil && len(f.order) > 0 {
-		f.Errorf("autopsy of %s: %v", w.name, err)
-		return
 	}
 	a.late = time.Since(a.at)
 	for i, id := range f.order {
@@ -93,5 +100,7 @@ func (f *fleet) died() []autopsy {
 	return f.autopsies[:len(f.autopsies):len(f.autopsies)]
 }
 
-// key names an operation's key in partition 0.
-func key(what string, id lm.TraceID) string { return "{lm:0}:" + what + ":" + string(id) }
+// key names an operation's key.
+func key(what string, id lm.TraceID) string {
+	return "{lm:" + strconv.Itoa(id.Partition()) + "}:" + what + ":" + string(id)
+}

@@ -2,10 +2,10 @@ package e2e
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -24,8 +24,10 @@ const patience = 60 * time.Second
 // fleet is one Redis, its workers and what was asked of them.
 type fleet struct {
 	*testing.T
-	redis  *redistest.Server
-	rdb    *redis.Client
+	redis  *redistest.Server // nil where there are several
+	url    string
+	parts  int
+	rdb    redis.UniversalClient
 	store  *lua.Store
 	client *producer.Client
 	lease  time.Duration
@@ -43,10 +45,19 @@ func newFleet(t *testing.T, lease time.Duration, server ...redistest.Option) *fl
 	if testing.Short() {
 		t.Skip("process tests are not short")
 	}
-	f := &fleet{T: t, redis: redistest.Start(t, server...), lease: lease, calls: filepath.Join(t.TempDir(), "calls.jsonl"), asked: make(map[lm.TraceID]ask)}
-	f.rdb = f.redis.Client()
+	server1 := redistest.Start(t, server...)
+	f := newFleetAt(t, lease, server1.URL(), 1, server1.Client())
+	f.redis = server1
+	return f
+}
+
+// newFleetAt is a fleet on any Redis: of a URL for those who work, and with a
+// client for us.
+func newFleetAt(t *testing.T, lease time.Duration, url string, partitions int, rdb redis.UniversalClient) *fleet {
+	t.Helper()
+	f := &fleet{T: t, url: url, parts: partitions, rdb: rdb, lease: lease, calls: filepath.Join(t.TempDir(), "calls.jsonl"), asked: make(map[lm.TraceID]ask)}
 	var err error
-	if f.store, err = lua.Open(t.Context(), f.redis.URL(), lua.Options{}); err != nil {
+	if f.store, err = lua.Open(t.Context(), url, lua.Options{Partitions: partitions}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = f.store.Close() })
@@ -63,6 +74,7 @@ type crew struct {
 	own       bool          // the testworker with its kinds
 	beat      time.Duration // between renewals; a quarter of the lease
 	config    string        // path of a configuration file
+	presence  bool          // look after the others; else a death is noticed by the lease
 }
 
 // start starts a worker and waits until it is ready.
@@ -79,9 +91,12 @@ func (f *fleet) start(c crew) *worker {
 	if c.slots == 0 {
 		c.slots = 16
 	}
-	args := []string{"--name", name, "--redis", f.redis.URL(), "--lease", f.lease.String(), "--concurrency", strconv.Itoa(c.slots),
+	args := []string{"--name", name, "--redis", f.url, "--lease", f.lease.String(), "--concurrency", strconv.Itoa(c.slots),
 		"--http", "127.0.0.1:0", "--log-format", "json", "--log-level", "debug"}
-	env := []string{"LIGHTERMAN_SIM_CALL_LOG=" + f.calls, "LIGHTERMAN_SIM_LATENCY=" + c.latency.String()}
+	env := []string{"LIGHTERMAN_SIM_CALL_LOG=" + f.calls, "LIGHTERMAN_SIM_LATENCY=" + c.latency.String(), "LIGHTERMAN_REDIS_PARTITIONS=" + strconv.Itoa(f.parts)}
+	if !c.presence {
+		env = append(env, "LIGHTERMAN_WORKER_PRESENCE=off")
+	}
 	if c.beat > 0 {
 		env = append(env, "LIGHTERMAN_WORKER_HEARTBEAT="+c.beat.String())
 	}
@@ -167,17 +182,30 @@ func (f *fleet) ended(ids []lm.TraceID) (n int) {
 	return n
 }
 
-// await waits until so many of all operations have ended.
+// await waits until so many of all operations have ended. What has ended is not
+// looked at again: check does, and says if it has moved.
 func (f *fleet) await(n int) {
 	f.Helper()
-	ids := f.all()
+	open := f.all()
+	done := 0
 	for deadline := time.Now().Add(patience); ; time.Sleep(15 * time.Millisecond) {
-		if f.ended(ids) >= n {
+		var left []lm.TraceID
+		for _, r := range f.records(open) {
+			if r.State == lm.Completed {
+				done++
+			} else {
+				left = append(left, r.ID)
+			}
+		}
+		if left != nil {
+			open = left
+		}
+		if done >= n {
 			return
 		}
 		if time.Now().After(deadline) {
 			f.tell()
-			f.Fatalf("%d of %d operations have ended after %s, want %d", f.ended(ids), len(ids), patience, n)
+			f.Fatalf("%d of %d operations have ended after %s, want %d", done, len(f.all()), patience, n)
 		}
 	}
 }
@@ -240,13 +268,32 @@ func story(r lua.Record) (s string) {
 // keys lists every key in Redis.
 func (f *fleet) keys() []string {
 	f.Helper()
+	var mu sync.Mutex
 	var keys []string
-	scan := f.rdb.Scan(f.Context(), 0, "*", 1000).Iterator()
-	for scan.Next(f.Context()) {
-		keys = append(keys, scan.Val())
+	list := func(ctx context.Context, rdb *redis.Client) error {
+		scan := rdb.Scan(ctx, 0, "*", 1000).Iterator()
+		for scan.Next(ctx) {
+			mu.Lock()
+			keys = append(keys, scan.Val())
+			mu.Unlock()
+		}
+		return scan.Err()
 	}
-	if err := scan.Err(); err != nil && !errors.Is(err, redis.Nil) {
+	var err error
+	switch rdb := f.rdb.(type) {
+	case *redis.ClusterClient:
+		err = rdb.ForEachMaster(f.Context(), list)
+	case *redis.Client:
+		err = list(f.Context(), rdb)
+	}
+	if err != nil {
 		f.Fatal(err)
 	}
 	return keys
+}
+
+// inPartition is what follows a partition's hash tag in a key.
+func inPartition(key string) (rest string, ok bool) {
+	tag, rest, ok := strings.Cut(key, "}:")
+	return rest, ok && strings.HasPrefix(tag, "{lm:") && tag != "{lm:fleet"
 }

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -32,13 +33,15 @@ func (f *fleet) check() {
 // (I1, I3), and its result is its own.
 func (f *fleet) checkEnded(records []lua.Record) {
 	f.Helper()
-	notices, err := f.store.Ended(f.Context(), 0, 100_000)
-	if err != nil {
-		f.Fatal(err)
-	}
 	told := make(map[lm.TraceID]int)
-	for _, n := range notices {
-		told[n.ID]++
+	for p := range f.parts {
+		notices, err := f.store.Ended(f.Context(), p, 100_000)
+		if err != nil {
+			f.Fatal(err)
+		}
+		for _, n := range notices {
+			told[n.ID]++
+		}
 	}
 	results, err := f.store.Results(f.Context(), f.all())
 	if err != nil {
@@ -116,9 +119,15 @@ func (f *fleet) checkCrashes(records []lua.Record) {
 // equal the outcomes (I7, I8, I10).
 func (f *fleet) checkDrained(records []lua.Record) {
 	f.Helper()
-	counts, err := f.store.Counts(f.Context(), 0)
-	if err != nil {
-		f.Fatal(err)
+	counts := make(lua.Counts)
+	for p := range f.parts {
+		of, err := f.store.Counts(f.Context(), p)
+		if err != nil {
+			f.Fatal(err)
+		}
+		for field, n := range of {
+			counts[field] += n
+		}
 	}
 	want := make(map[string]int64)
 	for _, r := range records {
@@ -134,9 +143,18 @@ func (f *fleet) checkDrained(records []lua.Record) {
 			f.Errorf("counter %s is %d, want %d", outcome, counts[outcome], n)
 		}
 	}
+	f.checkEmpty(want[string(lm.Failed)])
+}
+
+// checkEmpty: no stream, pending list or set holds an operation, and the dead
+// letters are those that were wanted.
+func (f *fleet) checkEmpty(dead int64) {
+	f.Helper()
 	ctx := f.Context()
 	for _, k := range f.keys() {
-		if !strings.HasPrefix(k, "{lm:0}:stream:") && !strings.HasPrefix(k, "{lm:0}:resume:") {
+		rest, ours := inPartition(k)
+		what, _, _ := strings.Cut(rest, ":")
+		if !ours || what != "stream" && what != "resume" {
 			continue
 		}
 		left, err := f.rdb.XLen(ctx, k).Result()
@@ -154,13 +172,22 @@ func (f *fleet) checkDrained(records []lua.Record) {
 			f.Errorf("%s: %d entries left, %d pending", k, left, pending.Count)
 		}
 	}
-	for _, k := range []string{"{lm:0}:delayed", "{lm:0}:deadlines"} {
-		if n := f.rdb.ZCard(ctx, k).Val(); n != 0 {
-			f.Errorf("%s: %d operations left", k, n)
+	letters := int64(0)
+	for p := range f.parts {
+		tag := fmt.Sprintf("{lm:%d}:", p)
+		for _, k := range []string{"delayed", "deadlines"} {
+			if n := f.rdb.ZCard(ctx, tag+k).Val(); n != 0 {
+				f.Errorf("%s: %d operations left", tag+k, n)
+			}
 		}
+		n, err := f.rdb.XLen(ctx, tag+"dead").Result()
+		if err != nil {
+			f.Fatal(err)
+		}
+		letters += n
 	}
-	if n, err := f.rdb.XLen(ctx, "{lm:0}:dead").Result(); err != nil || n != want[string(lm.Failed)] {
-		f.Errorf("%d dead letters, want %d (%v)", n, want[string(lm.Failed)], err)
+	if letters != dead {
+		f.Errorf("%d dead letters, want %d", letters, dead)
 	}
 }
 
@@ -182,7 +209,7 @@ func (f *fleet) checkLifetimes() {
 		f.Fatal(err)
 	}
 	for i, k := range keys {
-		rest, ours := strings.CutPrefix(k, "{lm:0}:")
+		rest, ours := inPartition(k)
 		what, _, _ := strings.Cut(rest, ":")
 		if strings.HasPrefix(k, "{lm:fleet}:") || ours && slices.Contains(lasting, what) {
 			continue

@@ -110,7 +110,7 @@ func handedBack(r lua.Record) (n int) {
 	for _, h := range r.History {
 		switch h.Path[len(h.Path)-1] {
 		case lm.Reclaimed:
-			if h.Reason != "lease" {
+			if h.Reason != "lease" && h.Reason != "presence" {
 				n++
 			}
 		case lm.Retrying:

@@ -14,7 +14,7 @@ func TestOutage_RedisKilledUnderLoadTwice(t *testing.T) {
 	f := newFleet(t, 2*time.Second, redistest.WithAppendOnly())
 	const ops = 240
 	for range 2 {
-		f.start(crew{latency: 60 * time.Millisecond})
+		f.start(crew{latency: 60 * time.Millisecond, presence: true})
 	}
 	f.enqueue(ops, tools)
 	for _, share := range []int{4, 2} {
@@ -47,7 +47,7 @@ func TestOutage_LongerThanALease(t *testing.T) {
 				f := newFleet(t, time.Second, redistest.WithAppendOnly())
 				const ops, workers, slots = 96, 5, 6
 				for range workers { // of which one is the first to look for the dead, before the others have renewed
-					f.start(crew{slots: slots, latency: 150 * time.Millisecond, beat: f.lease * 45 / 100})
+					f.start(crew{slots: slots, latency: 150 * time.Millisecond, beat: f.lease * 45 / 100, presence: true})
 				}
 				f.enqueue(ops, tools)
 				f.await(ops / 4)

@@ -26,7 +26,7 @@ func (f *fleet) roll(producer *foreign, partitions int) {
 		latency = 150 * time.Millisecond // of four calls per operation
 		most    = time.Second            // from a hand-over to the next claim
 	)
-	next := func() *worker { return f.start(crew{slots: 32, latency: latency}) }
+	next := func() *worker { return f.start(crew{slots: 32, latency: latency, presence: true}) }
 	workers := make([]*worker, size)
 	for i := range workers {
 		workers[i] = next()

@@ -12,7 +12,7 @@ import (
 // options returns the options of a client of the server.
 func (p *process) options() *redis.Options {
 	o := Options("unix", p.sock)
-	if p.port != 0 {
+	if p.port != 0 && !p.cfg.tls {
 		o.Network, o.Addr = "tcp", p.tcpAddr()
 	}
 	o.Password = p.cfg.password

@@ -15,6 +15,9 @@ type config struct {
 	tcp        bool
 	appendOnly bool
 	cluster    bool
+	member     bool // of a cluster of several nodes, whose slots are not given at start
+	tls        bool
+	sentinel   bool // a Redis Sentinel; it keeps its state in its configuration file
 	password   string
 }
 
@@ -50,20 +53,42 @@ func Cluster() Option {
 	return func(c *config) { c.cluster, c.tcp = true, true }
 }
 
+// WithTLS makes the server speak TLS, and nothing else, on its loopback port. The
+// files are PEM: who may be a client's authority, the server's certificate and
+// its key. It implies WithTCP; Client still uses the unix socket.
+func WithTLS(caFile, certFile, keyFile string) Option {
+	return func(c *config) {
+		c.tls, c.tcp = true, true
+		c.extra = append(c.extra, "tls-ca-cert-file "+quote(caFile), "tls-cert-file "+quote(certFile), "tls-key-file "+quote(keyFile),
+			"tls-replication yes", "tls-cluster yes")
+	}
+}
+
 // file returns the contents of redis.conf.
 func (c config) file(dir, sock string, port int) string {
+	listen := fmt.Sprintf("port %d", port)
+	if c.tls {
+		listen = fmt.Sprintf("port 0\ntls-port %d", port)
+	}
 	lines := []string{
 		"daemonize no",
 		"dir " + quote(dir),
 		"unixsocket " + quote(sock),
 		"bind 127.0.0.1",
-		fmt.Sprintf("port %d", port),
+		listen,
+	}
+	if c.sentinel {
+		return strings.Join(append(lines, c.extra...), "\n") + "\n"
+	}
+	lines = append(lines,
 		`save ""`,
 		"maxmemory-policy noeviction",
 		"always-show-logo no",
-	}
+	)
 	if c.appendOnly {
-		lines = append(lines, "appendonly yes", "appendfsync everysec")
+		// With everysec a write may wait for a sync under way, and kill -9 then loses
+		// what was answered; without syncs it is in the page cache before the reply.
+		lines = append(lines, "appendonly yes", "appendfsync no")
 	} else {
 		lines = append(lines, "appendonly no")
 	}

@@ -67,7 +67,7 @@ func launch(cfg config) (*process, error) {
 // error that wraps EADDRINUSE if somebody took the port, which only a new port can
 // mend.
 func (p *process) start() error {
-	if err := p.run(); err != nil || !p.cfg.cluster {
+	if err := p.run(); err != nil || !p.cfg.cluster || p.cfg.member {
 		return err
 	}
 	if err := p.formCluster(); err != nil {
@@ -97,7 +97,11 @@ func (p *process) run() error {
 		return fmt.Errorf("open log: %w", err)
 	}
 
-	cmd := exec.Command(binary, conf)
+	args := []string{conf}
+	if p.cfg.sentinel {
+		args = append(args, "--sentinel")
+	}
+	cmd := exec.Command(binary, args...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = p.dir, log, log
 	cmd.SysProcAttr = sysProcAttr()
 	if err := cmd.Start(); err != nil {

@@ -72,7 +72,11 @@ func Start(t testing.TB, opts ...Option) *Server {
 }
 
 func newServer(t testing.TB, p *process) *Server {
-	return &Server{Addr: p.options().Addr, t: t, p: p}
+	s := &Server{Addr: p.sock, t: t, p: p}
+	if p.port != 0 {
+		s.Addr = p.tcpAddr()
+	}
+	return s
 }
 
 // Client returns a new client of the server that is closed when the test ends.
@@ -96,11 +100,15 @@ func (s *Server) ClusterClient() *redis.ClusterClient {
 }
 
 // URL returns the server's address in the form that redis.ParseURL accepts:
-// redis://127.0.0.1:port/0 with WithTCP or Cluster, else unix:///path.
+// redis://127.0.0.1:port/0 with WithTCP or Cluster (rediss:// with WithTLS), else
+// unix:///path.
 func (s *Server) URL() string {
 	u := url.URL{Scheme: "unix", Path: s.Addr}
 	if s.p.port != 0 {
 		u = url.URL{Scheme: "redis", Host: s.Addr, Path: "/0"}
+	}
+	if s.p.cfg.tls {
+		u.Scheme = "rediss"
 	}
 	if s.p.cfg.password != "" {
 		u.User = url.UserPassword("", s.p.cfg.password)

@@ -13,7 +13,8 @@ end
 -- id, done, dead and deadlines (keys), now, path (validated letters), took,
 -- outcome, reason, body, usage, error, attempts, crashes_total, lifetime (ms),
 -- seq, keep_result (the result is stored already). Begins with a write that Redis
--- never refuses. The caller acknowledges the entry and calls write_endings,
+-- never refuses. A failed one's trace names its dead-letter entry (dead), so that
+-- revive and purge remove that one and no other. The caller acknowledges the entry and calls write_endings,
 -- write_acks and write_counts.
 local gone, notices = {}, {}
 
@@ -50,14 +51,15 @@ local function terminal(trace, request, checkpoint, result, out, unique, reply, 
   if unique ~= trace then
     redis.call('PEXPIRE', unique, lifetime)
   end
-  if t[FOLLOWED] then
+  if t[FOLLOWED] then -- those who follow hear of the end where they read
+    redis.pcall('XADD', out, '*', 'epoch', t[2] or 0, 'seq', 0, 'type', 'final', 'data', outcome)
     redis.call('PEXPIRE', out, lifetime)
   end
   if outcome == 'failed' then
     redis.call('PEXPIRE', request, lifetime)
     redis.call('PEXPIRE', checkpoint, lifetime)
-    redis.call('XADD', e.dead, 'MAXLEN', '~', 100000, '*', 't', e.id, 'reason', e.reason, 'state', t[STATE],
-      'worker', t[OWNER] or '', 'queue', queue, 'kind', t[KIND] or 'chat', 'error', string.sub(e.error, 1, 1024))
+    redis.call('HSET', trace, 'dead', redis.call('XADD', e.dead, 'MAXLEN', '~', 100000, '*', 't', e.id, 'reason', e.reason,
+      'state', t[STATE], 'worker', t[OWNER] or '', 'queue', queue, 'kind', t[KIND] or 'chat', 'error', string.sub(e.error, 1, 1024)))
   else
     gone[#gone + 1] = request
     gone[#gone + 1] = checkpoint
@@ -76,7 +78,8 @@ end
 -- write_endings(done) removes what succeeded operations no longer need, and tells
 -- those who wait: one entry per stream and script, whose fields are the IDs and
 -- whose values are the outcomes. A producer's stream lives for an hour after the
--- last notice; a key of another type under its name is left alone.
+-- last notice; a key of another type under its name is left alone. done: the
+-- partition's stream, which lives for ever; nil where it is not told.
 local function write_endings(done)
   if #gone > 0 then
     redis.call('UNLINK', unpack(gone))

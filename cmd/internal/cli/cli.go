@@ -99,7 +99,8 @@ func Lighterman() *cobra.Command {
 		Args:  noArgs,
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	cmd.AddCommand(devCommand(), demoCommand(), Worker(), Enqueue(), listCommand(), showCommand(), statusCommand(), cancelCommand(), deadCommand(), configCommand(),
+	cmd.AddCommand(devCommand(), demoCommand(), Worker(), Enqueue(), listCommand(), showCommand(), followCommand(), statusCommand(), workersCommand(),
+		pauseCommand(), resumeCommand(), drainCommand(), cancelCommand(), retryCommand(), deadCommand(), doctorCommand(), configCommand(),
 		modelsCommand(), poolsCommand(), lockCommand())
 	return cmd
 }

@@ -3,7 +3,10 @@ package cli
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"strings"
+	"time"
 
 	lm "github.com/lighterman/lighterman"
 	"github.com/lighterman/lighterman/lua"
@@ -13,25 +16,27 @@ import (
 func deadCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "dead", Short: "Operations set aside for people", Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}
-	cmd.AddCommand(deadList(), deadShow())
+	cmd.AddCommand(deadList(), deadShow(), deadRetry(), deadPurge())
 	return cmd
 }
 
 func deadList() *cobra.Command {
 	var output string
 	var most int
+	var filter deadFilter
 	cmd := &cobra.Command{Use: "ls", Short: "List dead letters with their reason, newest first", Args: noArgs}
 	cmd.Flags().StringVarP(&output, "output", "o", "table", "table, json, jsonl or id")
 	cmd.Flags().IntVarP(&most, "n", "n", 20, "at most so many per partition")
+	filter.add(cmd.Flags())
 	return reading(cmd, func(ctx context.Context, s *lua.Store, _ []string) error {
 		how, err := validFormat(output, "table", "json", "jsonl", "id")
 		if err != nil {
 			return err
 		}
-		if err := positive("-n", most); err != nil {
+		if err := errors.Join(positive("-n", most), filter.check(time.Now())); err != nil {
 			return err
 		}
-		letters, err := deadLetters(ctx, s, most)
+		letters, err := deadLetters(ctx, s, &filter, most)
 		if err != nil {
 			return err
 		}
@@ -47,24 +52,41 @@ func deadList() *cobra.Command {
 			}
 			return nil
 		}
-		t := newTable(out, "ID", "REASON", "STATE", "QUEUE", "KIND", "AGE", "ERROR")
+		t := newTable(out, "ID", "REASON", "STATE", "QUEUE", "KIND", "AGE", "RETRY", "ERROR")
 		for _, d := range letters {
-			t.row(d.ID, d.Reason, orDash(d.State), orDash(d.Queue), orDash(d.Kind), ago(d.At), oneLine(deadText(d.Error), 60))
+			t.row(d.ID, d.Reason, orDash(d.State), orDash(d.Queue), orDash(d.Kind), ago(d.At), retryText(d.RetryOf, d.RetriedAs), oneLine(deadText(d.Error), 60))
 		}
 		return t.flush()
 	})
 }
 
-func deadLetters(ctx context.Context, s *lua.Store, most int) ([]lua.DeadLetter, error) {
+// retryText says what an operation repeats, and what repeats it.
+func retryText(of, as lm.TraceID) string {
+	var parts []string
+	if of != "" {
+		parts = append(parts, "of "+string(of))
+	}
+	if as != "" {
+		parts = append(parts, "retried as "+string(as))
+	}
+	return orDash(strings.Join(parts, ", "))
+}
+
+// deadLetters lists the newest letters of each partition that pass a filter.
+func deadLetters(ctx context.Context, s *lua.Store, filter *deadFilter, most int) ([]lua.DeadLetter, error) {
 	letters := []lua.DeadLetter{}
 	for p := range s.Partitions() {
-		some, err := s.Dead(ctx, p, most)
+		found := 0
+		err := eachDead(ctx, s, p, filter, true, func(d lua.DeadLetter) bool {
+			letters = append(letters, d)
+			found++
+			return found < most
+		})
 		if err != nil {
 			return nil, err
 		}
-		letters = append(letters, some...)
 	}
-	return letters, nil
+	return letters, s.Related(ctx, letters)
 }
 
 func deadShow() *cobra.Command {
@@ -98,10 +120,14 @@ func deadShow() *cobra.Command {
 				}
 			}
 		}
+		trace, err := s.Trace(ctx, id)
 		if !found {
+			if trace.RetriedAs != "" {
+				return fmt.Errorf("%s is no dead letter any more: retried as %s", id, trace.RetriedAs)
+			}
 			return fmt.Errorf("%s is no dead letter; dead ls lists them", id)
 		}
-		if trace, err := s.Trace(ctx, id); err == nil {
+		if err == nil {
 			results, err := s.Results(ctx, []lm.TraceID{id})
 			if err != nil {
 				return err

@@ -39,13 +39,9 @@ lighterman commands of this machine find it by themselves.`,
 		if w.Embedded() {
 			note = "  (nothing survives this process; LIGHTERMAN_REDIS_URL uses yours)"
 		}
-		queues := make([]string, len(cfg.Queues))
-		for i, q := range cfg.Queues {
-			queues[i] = fmt.Sprintf("%s:%d", q.Name, q.Weight)
-		}
 		fmt.Fprintf(out, "lighterman %s   redis %s%s\n", Version(), w.Redis(), note)
 		fmt.Fprintf(out, "models             %s\n", strings.Join(w.Models(), ", "))
-		fmt.Fprintf(out, "worker %s ready    %d slots, queues %s   %s\n", cfg.Worker.Name, cfg.Worker.Concurrency, strings.Join(queues, " "), w.URL())
+		fmt.Fprintf(out, "worker %s ready    %d slots, queues %s   %s\n", cfg.Worker.Name, cfg.Worker.Concurrency, worker.QueuesText(cfg), w.URL())
 		fmt.Fprintf(out, "try                lighterman enqueue \"Why do rivers bend?\" --wait\n")
 		return w.Run(context.Background())
 	}

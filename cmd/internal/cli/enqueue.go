@@ -24,6 +24,7 @@ type enqueueFlags struct {
 	count    int
 	file     string
 	wait     bool
+	followed bool
 	timeout  time.Duration
 	out      string
 	output   string
@@ -40,8 +41,10 @@ func Enqueue() *cobra.Command {
 		Long: `Push one request made of a prompt, or many from a JSONL file (--file F, or - for
 standard input): a chat-completions body or an OpenAI batch line each. Prints the
 IDs; with --wait the answer's text, or one JSON line per result in the order in
-which they end. A file that is pushed again enqueues nothing twice.`,
+which they end; with --follow the text as it comes. A file that is pushed again
+enqueues nothing twice.`,
 		Example: `  enqueue "Why do rivers bend?" --wait
+  enqueue "Tell me more" --follow
   enqueue --file requests.jsonl --wait --out answers.jsonl`,
 		Args: func(_ *cobra.Command, args []string) error { return f.validArgs(args) },
 	}
@@ -75,9 +78,10 @@ func (f *enqueueFlags) add(cmd *cobra.Command) {
 	fs.IntVar(&f.count, "count", 1, "push the prompt so many times")
 	fs.StringVarP(&f.file, "file", "f", "", "JSONL file; - is standard input")
 	fs.BoolVarP(&f.wait, "wait", "w", false, "wait for the results")
-	fs.DurationVar(&f.timeout, "timeout", 0, "with --wait: give up after this time, exit 4; the work goes on")
+	fs.BoolVar(&f.followed, "follow", false, "print one prompt's text as it comes, and its answer")
+	fs.DurationVar(&f.timeout, "timeout", 0, "with --wait or --follow: give up after this time, exit 4; the work goes on")
 	fs.StringVar(&f.out, "out", "", "with --wait: write results to this file")
-	fs.StringVarP(&f.output, "output", "o", "", "id, table, json or jsonl; with --wait of one prompt: text")
+	fs.StringVarP(&f.output, "output", "o", "", "id, table, json or jsonl; with --wait of one prompt, or --follow: text")
 	fs.BoolVar(&f.skipBad, "skip-bad", false, "leave out bad lines of the file instead of enqueueing nothing")
 	fs.BoolVar(&f.noCheck, "no-check", false, "do not check model names against what workers offer")
 }
@@ -121,10 +125,13 @@ func (f *enqueueFlags) validArgs(args []string) error {
 	if f.timeout < 0 {
 		return usagef("--timeout %s: negative; want how long to wait, as 30s", f.timeout)
 	}
-	if (f.timeout > 0 || f.out != "") && !f.wait {
+	if err := f.validFollow(); err != nil {
+		return err
+	}
+	if (f.timeout > 0 || f.out != "") && !f.wait && !f.followed {
 		return usagef("--timeout and --out need --wait")
 	}
-	if f.output == "text" && !f.wait {
+	if f.output == "text" && !f.wait && !f.followed {
 		return usagef("--output text needs --wait; without it there are only IDs")
 	}
 	_, err := validFormat(f.output, "", "id", "table", "json", "jsonl", "text")
@@ -183,6 +190,8 @@ func (f *enqueueFlags) run(cmd *cobra.Command, cfg *config.Config, args []string
 	sent, err := f.send(ctx, cmd, client, requests)
 	switch {
 	case len(sent) == 0:
+	case f.followed:
+		err = errors.Join(f.follow(ctx, out, client, sent[0].id), err)
 	case f.wait:
 		err = errors.Join(f.await(ctx, out, client, sent), err)
 	default:
@@ -193,7 +202,10 @@ func (f *enqueueFlags) run(cmd *cobra.Command, cfg *config.Config, args []string
 
 func (f *enqueueFlags) client(ctx context.Context, cfg *config.Config, store *lua.Store) (*producer.Client, error) {
 	var opts []producer.Option
-	if f.wait {
+	switch {
+	case f.followed:
+		opts = append(opts, producer.WithFollowed())
+	case f.wait:
 		opts = append(opts, producer.WithReply())
 	}
 	if !f.noCheck {

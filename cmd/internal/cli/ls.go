@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,9 +29,11 @@ func listCommand() *cobra.Command {
 		if err := errors.Join(validState(state), positive("-n", most)); err != nil {
 			return err
 		}
-		traces, err := newest(ctx, s, most, func(t lm.Trace) bool {
-			return (state == "" || t.State.String() == state) && (queue == "" || t.Queue == queue)
-		})
+		f := lua.Filter{Queue: queue}
+		if state != "" {
+			f.State, _ = lm.ParseState(state) // valid, as above
+		}
+		traces, err := s.Newest(ctx, f, most)
 		if err != nil {
 			return err
 		}
@@ -54,44 +55,6 @@ func validState(state string) error {
 		hint = "; did you mean " + near + "?"
 	}
 	return usagef("--state %q: unknown%s (states: %s)", clipText(state), hint, strings.Join(names, ", "))
-}
-
-// newest lists the newest operations that pass a filter, running, waiting and
-// ended ones together.
-func newest(ctx context.Context, s *lua.Store, most int, keep func(lm.Trace) bool) ([]lm.Trace, error) {
-	look := max(10*most, 200) // so many are looked at per stream, that a filter finds some
-	traces := []lm.Trace{}
-	for p := range s.Partitions() {
-		counts, err := s.Counts(ctx, p)
-		if err != nil {
-			return nil, err
-		}
-		ids, err := s.Waiting(ctx, p, counts.Queues(), look)
-		if err != nil {
-			return nil, err
-		}
-		ended, err := s.Ended(ctx, p, look)
-		if err != nil {
-			return nil, err
-		}
-		for _, n := range ended {
-			ids = append(ids, n.ID)
-		}
-		records, err := s.Records(ctx, ids)
-		if err != nil {
-			return nil, err
-		}
-		for _, r := range records {
-			if r.State != lm.None && keep(r.Trace) {
-				traces = append(traces, r.Trace)
-			}
-		}
-	}
-	slices.SortFunc(traces, func(a, b lm.Trace) int {
-		return cmp.Or(b.Created.Compare(a.Created), cmp.Compare(b.ID, a.ID))
-	})
-	traces = slices.CompactFunc(traces, func(a, b lm.Trace) bool { return a.ID == b.ID })
-	return traces[:min(most, len(traces))], nil
 }
 
 func printTraces(cmd *cobra.Command, how format, traces []lm.Trace) error {

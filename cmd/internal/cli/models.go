@@ -24,7 +24,7 @@ func modelsCommand() *cobra.Command {
 		operateCommand("enable", "Have workers call a disabled model again", "enabled"),
 		operateCommand("reset", "Close a model's circuit, and end its and its backend's cooldown and quarantine", "reset"),
 	)
-	return configured(cmd, func(ctx context.Context, s *lua.Store, cfg *config.Config, _ []string) error {
+	return acting(cmd, func(ctx context.Context, cfg *config.Config, s *lua.Store, _ []string) error {
 		how, err := validFormat(output, "table", "json")
 		if err != nil {
 			return err
@@ -64,7 +64,7 @@ func operateCommand(what, short, done string) *cobra.Command {
 			return nil
 		},
 	}
-	return configured(cmd, func(ctx context.Context, s *lua.Store, cfg *config.Config, args []string) error {
+	return acting(cmd, func(ctx context.Context, cfg *config.Config, s *lua.Store, args []string) error {
 		m, err := fleetOf(ctx, s, cfg)
 		if err != nil {
 			return err

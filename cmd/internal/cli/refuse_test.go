@@ -131,7 +131,8 @@ log: info
 	s = s.with("LIGHTERMAN_CONFIG=c.yaml")
 	more := append(lines, `--drain-timeout: "x" is not a duration`, "--concurrency: 0 is out of range; want 1 to 10000")
 	s.run("worker", "--drain-timeout", "x", "--concurrency", "0").refused(exitUsage, swap(more, 8, 9)...)
-	newShell(t).run("worker", "--queue", "a b", "--queue", "x:0").refused(exitUsage, `--queue: "a b"`, `--queue: "x:0": want NAME:WEIGHT with a weight of 1 to 1000`)
+	newShell(t).run("worker", "--queue", "a b", "--queue", "x:0", "--queue", "y:1:-2", "--queue", "z:1:two").refused(exitUsage, `--queue: "a b"`, `--queue: "x:0": want NAME:WEIGHT with a weight of 1 to 1000`,
+		`--queue: "y:1:-2": want NAME:WEIGHT:CONCURRENCY with a concurrency of 0 (no limit) to 10000`, `--queue: "z:1:two": want NAME:WEIGHT:CONCURRENCY`)
 }
 
 // swap exchanges two lines: flags are reported in the order of the settings.

@@ -43,6 +43,9 @@ func (f *enqueueFlags) send(ctx context.Context, cmd *cobra.Command, client *pro
 			if ctx.Err() != nil {
 				return nil, exit(exitInterrupted, fmt.Errorf("interrupted with %d of %d enqueued", len(sent), len(list)))
 			}
+			if lua.IsOutOfMemory(a.Err) {
+				return nil, exit(exitRedis, fmt.Errorf("after %d of %d: %w; try again when workers have caught up, or raise it", len(sent), len(list), a.Err))
+			}
 			if lua.IsPassing(a.Err) {
 				return nil, fmt.Errorf("after %d of %d: %w", len(sent), len(list), a.Err)
 			}

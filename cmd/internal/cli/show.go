@@ -66,7 +66,7 @@ func findTrace(ctx context.Context, s *lua.Store, arg string) (lm.Trace, error) 
 		}
 		return s.Trace(ctx, id)
 	}
-	traces, err := newest(ctx, s, 1, func(lm.Trace) bool { return true })
+	traces, err := s.Newest(ctx, lua.Filter{}, 1)
 	if err == nil && len(traces) == 0 {
 		err = fmt.Errorf("last: %w; enqueue one first", lm.ErrNotFound)
 	}
@@ -89,6 +89,12 @@ func printTrace(out io.Writer, t lm.Trace, r lm.Result) {
 		t.ID, state, t.Kind, orDash(t.Model), t.Queue, t.Attempts, t.CrashesTotal)
 	for _, hop := range t.History {
 		fmt.Fprintf(out, "  %s  %s\n", paint(os.Stdout, dim, after(hop.At.Sub(t.Created))), hopText(hop))
+	}
+	if t.RetryOf != "" {
+		fmt.Fprintf(out, "  retry of %s\n", t.RetryOf)
+	}
+	if t.RetriedAs != "" {
+		fmt.Fprintf(out, "  retried as %s\n", t.RetriedAs)
 	}
 	if t.Owner != "" {
 		fmt.Fprintf(out, "  held by %s, last heartbeat %s ago\n", t.Owner, ago(t.Beat))

@@ -17,6 +17,10 @@ type queueStatus struct {
 	Waiting int64  `json:"waiting"`
 	Running int64  `json:"running"`
 	Delayed int64  `json:"delayed"`
+
+	PausedSince time.Time `json:"paused_since,omitzero"`
+
+	known bool // something was ever in it
 }
 
 // consumerStatus is one consumer over all streams.
@@ -59,26 +63,31 @@ func readStatus(ctx context.Context, s *lua.Store) (fleetStatus, error) {
 	st := fleetStatus{Queues: []queueStatus{}, Consumers: []consumerStatus{}}
 	queues := make(map[string]*queueStatus)
 	consumers := make(map[string]*consumerStatus)
-	for p := range s.Partitions() {
-		counts, err := s.Counts(ctx, p)
-		if err != nil {
-			return st, err
-		}
+	all, err := s.AllCounts(ctx)
+	if err != nil {
+		return st, err
+	}
+	var streams []lua.Stream
+	for p, counts := range all {
 		st.Succeeded += counts["succeeded"]
 		st.Failed += counts["failed"]
 		st.Cancelled += counts["cancelled"]
 		st.Expired += counts["expired"]
 		for _, q := range counts.Queues() {
 			if queues[q] == nil {
-				queues[q] = &queueStatus{Queue: q}
+				queues[q] = &queueStatus{Queue: q, known: true}
 			}
 			queues[q].Waiting += counts["waiting:"+q]
 			queues[q].Running += counts["running:"+q]
 			queues[q].Delayed += counts["delayed:"+q]
-			if err := addConsumers(ctx, s, p, q, consumers); err != nil {
-				return st, err
-			}
+			streams = append(streams, lua.Stream{Partition: p, Queue: q}, lua.Stream{Partition: p, Queue: q, Resume: true})
 		}
+	}
+	if err := addConsumers(ctx, s, streams, consumers); err != nil {
+		return st, err
+	}
+	if err := addPauses(ctx, s, queues); err != nil {
+		return st, err
 	}
 	for _, q := range queues {
 		st.Queues = append(st.Queues, *q)
@@ -91,30 +100,41 @@ func readStatus(ctx context.Context, s *lua.Store) (fleetStatus, error) {
 	return st, nil
 }
 
-func addConsumers(ctx context.Context, s *lua.Store, partition int, queue string, to map[string]*consumerStatus) error {
-	for _, resume := range []bool{false, true} {
-		list, err := s.Consumers(ctx, lua.Stream{Partition: partition, Queue: queue, Resume: resume})
-		if err != nil {
-			return err
+// addPauses notes which queues are paused, those that nothing was ever in included.
+func addPauses(ctx context.Context, s *lua.Store, to map[string]*queueStatus) error {
+	orders, err := s.Orders(ctx)
+	for q, since := range orders.Paused {
+		if to[q] == nil {
+			to[q] = &queueStatus{Queue: q}
 		}
-		for _, c := range list {
-			known := to[c.Name]
-			if known == nil {
-				known = &consumerStatus{Consumer: c.Name, Idle: c.Idle}
-				to[c.Name] = known
-			}
-			known.Pending += c.Pending
-			known.Idle = min(known.Idle, c.Idle)
-		}
+		to[q].PausedSince = since
 	}
-	return nil
+	return err
+}
+
+func addConsumers(ctx context.Context, s *lua.Store, streams []lua.Stream, to map[string]*consumerStatus) error {
+	list, err := s.AllConsumers(ctx, streams)
+	for _, c := range list {
+		known := to[c.Name]
+		if known == nil {
+			known = &consumerStatus{Consumer: c.Name, Idle: c.Idle}
+			to[c.Name] = known
+		}
+		known.Pending += c.Pending
+		known.Idle = min(known.Idle, c.Idle)
+	}
+	return err
 }
 
 func printStatus(cmd *cobra.Command, st fleetStatus) error {
 	out := cmd.OutOrStdout()
-	t := newTable(out, "QUEUE", "WAITING", "RUNNING", "DELAYED")
+	t := newTable(out, "QUEUE", "WAITING", "RUNNING", "DELAYED", "PAUSED")
 	for _, q := range st.Queues {
-		t.row(q.Queue, q.Waiting, q.Running, q.Delayed)
+		paused := "-"
+		if !q.PausedSince.IsZero() {
+			paused = "PAUSED since " + q.PausedSince.Local().Format(time.DateTime)
+		}
+		t.row(q.Queue, q.Waiting, q.Running, q.Delayed, paused)
 	}
 	if err := t.flush(); err != nil {
 		return err

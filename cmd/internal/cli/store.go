@@ -51,13 +51,14 @@ func answers(ctx context.Context, addr string) bool {
 // reading is a command that only reads: it has the common flags, opens the
 // store, and closes it after run.
 func reading(cmd *cobra.Command, run func(ctx context.Context, s *lua.Store, args []string) error) *cobra.Command {
-	return configured(cmd, func(ctx context.Context, s *lua.Store, _ *config.Config, args []string) error {
+	return acting(cmd, func(ctx context.Context, _ *config.Config, s *lua.Store, args []string) error {
 		return run(ctx, s, args)
 	})
 }
 
-// configured is reading for a command that needs the configuration too.
-func configured(cmd *cobra.Command, run func(ctx context.Context, s *lua.Store, cfg *config.Config, args []string) error) *cobra.Command {
+// acting is reading for a command that needs the configuration too, most often
+// because it changes something.
+func acting(cmd *cobra.Command, run func(ctx context.Context, cfg *config.Config, s *lua.Store, args []string) error) *cobra.Command {
 	flags := worker.AddCommonFlags(cmd.Flags(), "redis")
 	cmd.RunE = func(_ *cobra.Command, args []string) error {
 		cfg, err := flags.Load()
@@ -70,8 +71,8 @@ func configured(cmd *cobra.Command, run func(ctx context.Context, s *lua.Store, 
 		if err != nil {
 			return err
 		}
-		defer store.Close() //nolint:errcheck // nothing was written
-		return interrupted(ctx, run(ctx, store, cfg, args))
+		defer store.Close() //nolint:errcheck // what was written has been answered
+		return interrupted(ctx, run(ctx, cfg, store, args))
 	}
 	return cmd
 }

@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"os"
 	"syscall"
+	"time"
 
+	"github.com/lighterman/lighterman"
 	"github.com/lighterman/lighterman/pipeline"     //nolint:depguard // a handler developer's main, not a part of internal
 	"github.com/lighterman/lighterman/provider/sim" //nolint:depguard // as above
 	"github.com/lighterman/lighterman/worker"       //nolint:depguard // as above
@@ -37,6 +39,7 @@ func run() error {
 	h := handlers{calls}
 	w.Handle("twostep", h.twoStep)
 	w.Handle("poison", h.poison)
+	w.Handle("speak", speak)
 	return w.Run(context.Background())
 }
 
@@ -55,6 +58,24 @@ func (h handlers) twoStep(ctx context.Context, op *pipeline.Op) (any, error) {
 		return nil, err
 	}
 	return op.Ask(ctx, "summary", "Summarise the "+page)
+}
+
+// speak says its words one after the other and answers with all of them.
+func speak(ctx context.Context, op *pipeline.Op) (any, error) {
+	all := ""
+	for i := range 20 {
+		word := fmt.Sprintf("%s:%d ", op.ID().Name(), i)
+		if err := op.Emit(ctx, lighterman.FrameToken, word); err != nil {
+			return nil, err
+		}
+		all += word
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+	return all, nil
 }
 
 // poison kills its worker.

@@ -1,0 +1,146 @@
+package cli
+
+import (
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+
+	lm "github.com/lighterman/lighterman"
+)
+
+// transcript prints a token stream where nothing can be taken back: after a reset
+// it prints nothing again that stands there already, and where the text takes
+// another way than before it begins a new line. Its methods may be called
+// concurrently.
+type transcript struct {
+	out   io.Writer
+	aside *os.File // where a person reads what is no text; nil: nobody does
+
+	mu    sync.Mutex
+	held  string // the text as of now
+	shown string // what stands on the last line begun
+	marks []mark // how long held was after each frame
+}
+
+// mark is how long the text was after a frame.
+type mark struct {
+	epoch  lm.Epoch
+	seq    uint64
+	length int
+}
+
+// take prints what a frame adds.
+func (t *transcript) take(f lm.Frame) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch f.Type {
+	case lm.FrameToken:
+		t.held += f.Data
+		t.marks = append(t.marks, mark{f.Epoch, f.Seq, len(t.held)})
+		return t.catchUpLocked()
+	case lm.FrameReset:
+		t.resetLocked(f.Data)
+	case lm.FrameProgress:
+		t.noteLocked(f.Data)
+	case lm.FrameReasoning, lm.FrameToolCall, lm.FrameToolResult, lm.FrameUsage, lm.FrameFinal: // jsonl has them
+	}
+	return nil
+}
+
+// resetLocked forgets the text that came after the named frame, or all of it.
+func (t *transcript) resetLocked(after string) {
+	e, s, _ := strings.Cut(after, " ")
+	epoch, _ := strconv.ParseInt(e, 10, 64)
+	seq, _ := strconv.ParseUint(s, 10, 64)
+	keep := 0
+	for keep < len(t.marks) {
+		m := t.marks[keep]
+		if m.epoch > lm.Epoch(epoch) || m.epoch == lm.Epoch(epoch) && m.seq > seq {
+			break
+		}
+		keep++
+	}
+	t.marks = t.marks[:keep]
+	length := 0
+	if keep > 0 {
+		length = t.marks[keep-1].length
+	}
+	t.held = t.held[:length]
+}
+
+// catchUpLocked prints what of the text does not stand there yet.
+func (t *transcript) catchUpLocked() error {
+	more, ok := strings.CutPrefix(t.held, t.shown)
+	switch {
+	case strings.HasPrefix(t.shown, t.held): // said again, and not yet further than before
+		return nil
+	case !ok: // it goes another way
+		more = "\n" + t.held
+	}
+	t.shown = t.held
+	_, err := io.WriteString(t.out, more)
+	return err
+}
+
+// end prints what is missing of the answer, and ends the line.
+func (t *transcript) end(r lm.Result) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if r.Outcome == lm.Succeeded {
+		t.held = r.Text()
+		if len(t.held) < len(t.shown) { // what stands there is not the answer
+			t.closeLocked()
+		}
+		if err := t.catchUpLocked(); err != nil {
+			return err
+		}
+		if t.shown == "" { // an empty answer is a line too
+			t.shown = " "
+		}
+	}
+	t.closeLocked()
+	t.aside = nil // all is said
+	return nil
+}
+
+// close ends a line that was begun.
+func (t *transcript) close() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.closeLocked()
+}
+
+func (t *transcript) closeLocked() {
+	if t.shown != "" {
+		_, _ = io.WriteString(t.out, "\n")
+		t.shown = ""
+	}
+}
+
+// note tells a person something beside the text.
+func (t *transcript) note(text string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.noteLocked(text)
+}
+
+// begun reports whether there is text.
+func (t *transcript) begun() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.shown != ""
+}
+
+func (t *transcript) noteLocked(text string) {
+	if t.aside == nil {
+		return
+	}
+	text = "-- " + oneLine(text, 200) + " --"
+	before, after := "", "\n"
+	if t.shown != "" {
+		before, after = "  ", "  " // in the middle of a line
+	}
+	_, _ = io.WriteString(t.aside, before+paint(t.aside, dim, text)+after)
+}
