@@ -52,3 +52,28 @@ func (s *Store) Pending(ctx context.Context, st Stream, most int) ([]Held, error
 	}
 	return held, nil
 }
+
+// Holding counts what each consumer holds over all of these streams, in one
+// pipeline. It grows with those that hold something, not with the fleet.
+func (s *Store) Holding(ctx context.Context, streams []Stream) (map[string]int, error) {
+	pipe := s.rdb.Pipeline()
+	cmds := make([]*redis.XPendingCmd, len(streams))
+	for i, st := range streams {
+		cmds[i] = pipe.XPending(ctx, s.keys.stream(st), Group)
+	}
+	_, _ = pipe.Exec(ctx) // each command has its own error
+	holding := make(map[string]int)
+	for i, cmd := range cmds {
+		pending, err := cmd.Result()
+		if IsNoGroup(err) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("count what is held of %s: %w", s.keys.stream(streams[i]), err)
+		}
+		for consumer, n := range pending.Consumers {
+			holding[consumer] += int(n)
+		}
+	}
+	return holding, nil
+}

@@ -95,7 +95,7 @@ func TestCluster_SlotsMoveUnderLoad(t *testing.T) {
 	ops, moved, half := rounds(1200, 6000), rounds(6, 24), 400*time.Millisecond
 	var workers []*worker
 	for range 3 {
-		workers = append(workers, c.start(crew{own: true, slots: 16, latency: 60 * time.Millisecond}))
+		workers = append(workers, c.start(crew{own: true, slots: 16, latency: 60 * time.Millisecond, presence: true}))
 	}
 	before := c.answered("TRYAGAIN")
 	out := c.produce(ops, 100*time.Millisecond)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	lm "github.com/lighterman/lighterman"
+	"github.com/lighterman/lighterman/internal/redistest"
 )
 
 // TestPresence_KilledWorkerRunsElsewhereWithinASecond: with the default lease of
@@ -13,14 +14,29 @@ import (
 // is a relay: every third time the victim is the one that has run longest, the
 // first of those who look after the others.
 func TestPresence_KilledWorkerRunsElsewhereWithinASecond(t *testing.T) {
-	const lease, batch, size = 10 * time.Second, 12, 3
-	f := newFleet(t, lease)
+	newFleet(t, 10*time.Second).relay(rounds(3, 50))
+}
+
+// TestCluster_KilledWorkerRunsElsewhereWithinASecond: there the channels are
+// sharded, and what the victim held lies on three masters.
+func TestCluster_KilledWorkerRunsElsewhereWithinASecond(t *testing.T) {
+	if testing.Short() {
+		t.Skip("process tests are not short")
+	}
+	newClusterFleet(t, 10*time.Second, redistest.StartShards(t, 3, 0)).relay(rounds(2, 20))
+}
+
+// relay kills n workers one after the other.
+func (f *fleet) relay(n int) {
+	f.Helper()
+	const batch, size = 12, 3
+	lease := f.lease
 	next := func() *worker { return f.start(crew{slots: 64, latency: 400 * time.Millisecond, presence: true}) }
 	var crew []*worker // the longest running first
 	for range size {
 		crew = append(crew, next())
 	}
-	n, first := rounds(3, 50), 0
+	first := 0
 	var took []time.Duration
 	for round := range n {
 		at := round % size
@@ -38,15 +54,15 @@ func TestPresence_KilledWorkerRunsElsewhereWithinASecond(t *testing.T) {
 	f.check()
 	slices.Sort(took)
 	if len(took) < n {
-		t.Fatalf("%d claims were taken over in %d kills: void", len(took), n)
+		f.Fatalf("%d claims were taken over in %d kills: void", len(took), n)
 	}
 	p50, p99 := took[len(took)/2], took[len(took)*99/100]
-	t.Logf("%d kills, %d of the first watcher, lease %s: kill to next claim of %d operations p50 %s, p99 %s, max %s", n, first, lease, len(took), p50, p99, took[len(took)-1])
+	f.Logf("%d kills, %d of the first watcher, lease %s: kill to next claim of %d operations p50 %s, p99 %s, max %s", n, first, lease, len(took), p50, p99, took[len(took)-1])
 	if full && (p50 > time.Second || p99 > 2*time.Second) {
-		t.Errorf("p50 %s, p99 %s; want at most 1 s and 2 s", p50, p99)
+		f.Errorf("p50 %s, p99 %s; want at most 1 s and 2 s", p50, p99)
 	}
 	if p50 > lease/2 {
-		t.Errorf("p50 %s: the lease did it, not presence", p50)
+		f.Errorf("p50 %s: the lease did it, not presence", p50)
 	}
 }
 

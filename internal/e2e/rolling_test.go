@@ -7,6 +7,7 @@ import (
 	"time"
 
 	lm "github.com/lighterman/lighterman"
+	"github.com/lighterman/lighterman/internal/redistest"
 	"github.com/lighterman/lighterman/lua"
 )
 
@@ -16,6 +17,15 @@ import (
 func TestRollingRestart(t *testing.T) {
 	f := newFleet(t, 10*time.Second)
 	f.roll(f.push(f.redis.URL(), false, 1, rounds(60, 100)), 1)
+}
+
+// TestCluster_RollingRestart is the same over three masters and 64 partitions.
+func TestCluster_RollingRestart(t *testing.T) {
+	if testing.Short() {
+		t.Skip("process tests are not short")
+	}
+	c := newClusterFleet(t, 10*time.Second, redistest.StartShards(t, 3, 0))
+	c.roll(c.push("redis://"+c.shards.Masters[0].Addr, true, clusterPartitions, rounds(60, 100)), clusterPartitions)
 }
 
 // roll is the story of a rolling restart.

@@ -21,12 +21,12 @@ const (
 
 // fleet checks what the fleet's keys tell.
 func (d *doctor) fleet(ctx context.Context) {
-	d.presence(ctx)
-	d.keyspace(ctx)
 	workers, now, err := d.s.Roster(ctx)
 	if err != nil {
 		d.unknown("LM010", "workers", err)
 	}
+	d.presence(ctx, workers, now)
+	d.keyspace(ctx)
 	d.queues(ctx, workers, now)
 	d.roster(ctx, workers, now)
 	d.clock(ctx)
@@ -35,14 +35,25 @@ func (d *doctor) fleet(ctx context.Context) {
 	slices.SortStableFunc(d.findings, func(a, b finding) int { return strings.Compare(a.Code, b.Code) })
 }
 
-func (d *doctor) presence(ctx context.Context) {
+func (d *doctor) presence(ctx context.Context, workers []lua.WorkerRecord, now time.Time) {
 	const code, check = "LM007", "presence"
 	if err := d.s.ProbeCounting(ctx); err != nil {
 		d.say(code, check, sevWarning, "a script cannot count listeners here: "+cause(err),
 			"allow PUBSUB to the user, or use a server that has it in scripts; else a killed worker is noticed after its lease and not within a second")
 		return
 	}
-	d.say(code, check, sevOK, "a script can count listeners", "")
+	var blind []string
+	for _, w := range workers {
+		if !w.Presence && now.Sub(w.Seen) < silentAfter && now.Sub(w.Started) > silentAfter {
+			blind = append(blind, w.Owner)
+		}
+	}
+	if len(blind) > 0 {
+		d.say(code, check, sevWarning, "look after nobody: "+strings.Join(blind, ", "),
+			"worker.presence is off there, or their subscription is refused; a killed worker is noticed by those that do, else after its lease")
+		return
+	}
+	d.say(code, check, sevOK, "a script can count listeners, and every worker looks after the others", "")
 }
 
 // keyspace looks for what only a pass over all keys finds, and repairs it.

@@ -223,6 +223,18 @@ func TestDoctor_Rights(t *testing.T) {
 	}
 }
 
+// TestDoctor_Presence: a worker that looks after nobody is named, once it has had
+// the time to begin.
+func TestDoctor_Presence(t *testing.T) {
+	t.Parallel()
+	sh, _, s := sick(t)
+	announced(t, s, lua.WorkerRecord{Owner: "sees-1", Presence: true, Started: time.Now().Add(-time.Hour)})
+	announced(t, s, lua.WorkerRecord{Owner: "new-1", Started: time.Now()})
+	wantFinding(t, diagnosis(t, sh, 0), "LM007", sevOK, "")
+	announced(t, s, lua.WorkerRecord{Owner: "blind-1", Started: time.Now().Add(-time.Hour)})
+	wantFinding(t, diagnosis(t, sh, 0), "LM007", sevWarning, "look after nobody: blind-1")
+}
+
 func TestDoctor_Embedded(t *testing.T) {
 	t.Parallel()
 	m, rdb := redistest.MiniServer(t)

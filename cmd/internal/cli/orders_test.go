@@ -118,7 +118,7 @@ func TestWorkers_ListsTheRosterAndWhatTheyDo(t *testing.T) {
 	owner := decode[struct{ Worker string }](t, p.says(`"message":"worker ready"`)).Worker
 	id := strings.TrimSpace(s.run("enqueue", question).ok())
 	until(t, "it runs", func() bool { return stateIs(t, store, id, lm.Inferring) })
-	announced(t, store, lua.WorkerRecord{Owner: owner, Name: "busy", Host: "h1", PID: 42, Slots: 64, Running: 1, Queues: []string{"default"}, Started: time.Now().Add(-time.Hour)})
+	announced(t, store, lua.WorkerRecord{Owner: owner, Name: "busy", Host: "h1", PID: 42, Slots: 64, Running: 9, Queues: []string{"default"}, Started: time.Now().Add(-time.Hour)})
 	announced(t, store, lua.WorkerRecord{Owner: "leaver-1", Name: "leaver", Draining: true})
 	silentOnRoster(t, server, "mute-1", time.Minute)
 	side := lua.Stream{Queue: "side"}

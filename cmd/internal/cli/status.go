@@ -67,8 +67,7 @@ func readStatus(ctx context.Context, s *lua.Store) (fleetStatus, error) {
 	if err != nil {
 		return st, err
 	}
-	var streams []lua.Stream
-	for p, counts := range all {
+	for _, counts := range all {
 		st.Succeeded += counts["succeeded"]
 		st.Failed += counts["failed"]
 		st.Cancelled += counts["cancelled"]
@@ -80,10 +79,9 @@ func readStatus(ctx context.Context, s *lua.Store) (fleetStatus, error) {
 			queues[q].Waiting += counts["waiting:"+q]
 			queues[q].Running += counts["running:"+q]
 			queues[q].Delayed += counts["delayed:"+q]
-			streams = append(streams, lua.Stream{Partition: p, Queue: q}, lua.Stream{Partition: p, Queue: q, Resume: true})
 		}
 	}
-	if err := addConsumers(ctx, s, streams, consumers); err != nil {
+	if err := addConsumers(ctx, s, streamsOf(all), consumers); err != nil {
 		return st, err
 	}
 	if err := addPauses(ctx, s, queues); err != nil {
@@ -110,6 +108,16 @@ func addPauses(ctx context.Context, s *lua.Store, to map[string]*queueStatus) er
 		to[q].PausedSince = since
 	}
 	return err
+}
+
+// streamsOf are the streams of all queues that the partitions' counts know.
+func streamsOf(all []lua.Counts) (streams []lua.Stream) {
+	for p, counts := range all {
+		for _, q := range counts.Queues() {
+			streams = append(streams, lua.Stream{Partition: p, Queue: q}, lua.Stream{Partition: p, Queue: q, Resume: true})
+		}
+	}
+	return streams
 }
 
 func addConsumers(ctx context.Context, s *lua.Store, streams []lua.Stream, to map[string]*consumerStatus) error {

@@ -62,11 +62,21 @@ func workersCommand() *cobra.Command {
 	})
 }
 
-// readWorkers reads the roster, and the server's time.
+// readWorkers reads the roster, what each worker holds now (its record is a few
+// seconds old), and the server's time.
 func readWorkers(ctx context.Context, s *lua.Store) ([]workerStatus, time.Time, error) {
 	roster, now, err := s.Roster(ctx)
+	if err != nil {
+		return nil, now, err
+	}
+	counts, err := s.AllCounts(ctx)
+	if err != nil {
+		return nil, now, err
+	}
+	holding, err := s.Holding(ctx, streamsOf(counts))
 	workers := make([]workerStatus, len(roster))
 	for i, r := range roster {
+		r.Running = holding[r.Owner]
 		workers[i] = workerStatus{WorkerRecord: r, State: workerState(r, now)}
 	}
 	return workers, now, err
