@@ -251,7 +251,7 @@ func (r *pass) look(ctx context.Context, p int, ids []lm.TraceID) error {
 		if rec.NotBefore.After(since) {
 			since = rec.NotBefore
 		}
-		if r.now.Sub(since) > r.s.opts.MaxAge && !rec.Created.IsZero() && rec.CancelRequested == "" {
+		if r.now.Sub(since) > r.s.opts.MaxAge && !rec.Created.IsZero() && (rec.CancelRequested == "" || rec.Owner == "") {
 			old = append(old, rec.ID)
 			if rec.Owner == "" {
 				continue // it ends; one that runs may be an orphan too

@@ -77,6 +77,54 @@ func TestClean_LooksFirstAndMendsOnce(t *testing.T) {
 	})
 }
 
+// TestClean_EndsWhatIsParked: an operation without a deadline that every model
+// keeps waiting, months ahead, ends when it is too old; one that was asked to end
+// when it was set aside too.
+func TestClean_EndsWhatIsParked(t *testing.T) {
+	eachWith(t, Options{MaxAge: time.Hour}, func(e *env) {
+		parked := Aside{Path: []lm.State{lm.Errored, lm.Retrying}, Delay: 60 * 24 * time.Hour, Counted: CountNothing, Reason: "pool: quota_exhausted"}
+		for _, id := range []lm.TraceID{"0-old", "0-asked", "0-young"} {
+			must(e, e.s.Retry(ctx, e.in("w1", id, lm.Inferring), parked))
+		}
+		for _, id := range []lm.TraceID{"0-old", "0-asked"} {
+			e.rdb.HSet(ctx, e.s.keys.trace(id), "created", time.Now().Add(-2*time.Hour).UnixMilli())
+		}
+		e.rdb.HSet(ctx, e.s.keys.trace("0-asked"), "cancel_requested", "expired")
+		if pass := e.clean(true); pass.Expired != 2 || pass.Asked != 0 || pass.Orphans() != 0 {
+			e.Errorf("%+v", pass)
+		}
+		for _, id := range []lm.TraceID{"0-old", "0-asked"} {
+			e.want(id, "state", "COMPLETED", "outcome", "expired", "attempts", "0")
+			if _, waits := e.score(e.s.keys.delayed(0), id); waits {
+				e.Errorf("%s is still in the delayed set", id)
+			}
+		}
+		e.want("0-young", "state", "RETRYING", "outcome", "")
+	})
+}
+
+// TestRetry_AskedToEndWaitsForNoTime: its place in the deadlines is gone by then,
+// so nothing else would end it before its park does.
+func TestRetry_AskedToEndWaitsForNoTime(t *testing.T) {
+	each(t, func(e *env) {
+		for _, id := range []lm.TraceID{"0-asked", "0-wanted"} {
+			c := e.in("w1", id, lm.Inferring)
+			if id == "0-asked" {
+				if got, err := e.s.Cancel(ctx, id); got != CancelRequested || err != nil {
+					e.Fatal(got, err)
+				}
+			}
+			must(e, e.s.Retry(ctx, c, aside(time.Hour)))
+		}
+		now := float64(time.Now().Add(time.Minute).UnixMilli())
+		for id, due := range map[lm.TraceID]bool{"0-asked": true, "0-wanted": false} {
+			if at, waits := e.score(e.s.keys.delayed(0), id); !waits || (at < now) != due {
+				e.Errorf("%s is due at %v (now is %v), want soon: %v", id, at, now, due)
+			}
+		}
+	})
+}
+
 func TestClean_OnlyItsPartitions(t *testing.T) {
 	eachWith(t, Options{Partitions: 2}, func(e *env) {
 		e.lax = true

@@ -1,7 +1,8 @@
 -- retry sets a claimed operation aside until a time: after a transient error
 -- (one attempt more), parked (nothing counted), or for a newer worker
 -- (schema_waits). The claim ends, its entry goes and its place in the delayed set
--- is taken in one step. Begins with a write that Redis never refuses.
+-- is taken in one step. One that is asked to end waits for no time: its next claim
+-- hears it. Begins with a write that Redis never refuses.
 --
 -- KEYS
 --   1 stats      the partition's counts
@@ -48,7 +49,7 @@ local function one(k, a)
   local counted = ARGV[a + 9]
   local reason = ARGV[a + 10]
 
-  local t = redis.call('HMGET', trace, 'owner', 'epoch', 'token', 'seq', 'state', 'created', 'hn', 'queue', 'entry', 'attempts', 'schema_waits')
+  local t = redis.call('HMGET', trace, 'owner', 'epoch', 'token', 'seq', 'state', 'created', 'hn', 'queue', 'entry', 'attempts', 'schema_waits', 'cancel_requested')
   local verdict = guard(t, owner, epoch, token, seq)
   if verdict then
     return verdict == 'REPLAY' and 'OK' or verdict
@@ -68,6 +69,9 @@ local function one(k, a)
   redis.call('HDEL', trace, 'owner', 'started', 'lease', 'beat')
   local hf, hv, hn = hop(t[7], path, now, t[6], took, reason)
   redis.call('HSET', trace, 'hn', hn, hf, hv, unpack(fields))
+  if t[12] then
+    delay = 0
+  end
   redis.call('ZADD', delayed, now + delay, id)
   ack(stream, entry_id(t[9]))
   moved(t[8], state, 'W')
