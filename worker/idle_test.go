@@ -30,7 +30,6 @@ func TestIdleWorker_WithAPoolAtMostFiveCommandsASecond(t *testing.T) {
 		t.Fatal("INFO says nothing of commands")
 		return 0
 	}
-	<-w.Ready()
 	<-time.After(15 * time.Second) // the start, and the polls until the fleet's state is left alone
 	const most, span = 5.0, 15 * time.Second
 	before, began := commands(), time.Now()
