@@ -314,7 +314,7 @@ func TestPresence_UserOfTheDocsMay(t *testing.T) {
 	}
 	for what, err := range map[string]error{
 		"tell": s.Tell(ctx, WordOrders, "a"), "announce": s.Announce(ctx, WorkerRecord{Owner: "a"}), "deaf": s.MarkDeaf(ctx, "a", time.Hour),
-		"retire": s.Retire(ctx, "a"), "on roster": onErr, "inherit": inheritErr, "pending": pendingErr,
+		"retire": s.Retire(ctx, "a"), "on roster": onErr, "inherit": inheritErr, "pending": pendingErr, "fleet": fleetCalls(s),
 	} {
 		if err != nil {
 			t.Errorf("%s: %v", what, err)
@@ -326,4 +326,25 @@ func TestPresence_UserOfTheDocsMay(t *testing.T) {
 	if !presence(t, s, "a").Listening["a"] {
 		t.Error("it does not count itself")
 	}
+}
+
+// fleetCalls calls what a router and the operators' commands do, each once.
+func fleetCalls(s *Store) error {
+	admitted, err := s.Admit(ctx, Admission{Model: "m", Backend: "b", Owner: "a", Key: "k", Lease: time.Minute, Tokens: 1, TPM: 5, Concurrent: 1, Window: time.Minute})
+	_, recordErr := s.RecordCall(ctx, CallOutcome{
+		Model: "m", Backend: "b", Key: "k", Class: ClassFail, Error: true, Kind: lm.RateLimited, Reservation: admitted.Reservation, Op: "0-a", Tenant: "t", Breaker: minuteBreaker,
+	})
+	_, countErr := s.Count(ctx, []Increments{{Model: "m", Backend: "b", Key: "c", Requests: 1, Window: time.Minute}}, []Spent{{Tenant: "t", Key: "s", Requests: 1}})
+	_, operateErr := s.OperateModel(ctx, "m", "b", "disable")
+	_, enableErr := s.OperateModel(ctx, "m", "b", "enable")
+	_, bindErr := s.ChangeSession(ctx, "p:h", SessionChange{What: "bind", To: "m", Home: "m", Life: time.Hour})
+	_, _, sessionErr := s.Session(ctx, "p:h")
+	_, turnErr := s.Turns(ctx, "p", 1)
+	_, runningErr := s.Running(ctx, "m")
+	l, lockErr := s.AcquireLock(ctx, "a", "token", time.Minute)
+	_, renewErr := s.RenewLock(ctx, "token", l.Fence, time.Minute)
+	_, guardedErr := s.SetUnderLock(ctx, "token", l.Fence, "p", map[string]string{"active": "m"})
+	_, holderErr := s.LockHolder(ctx)
+	_, releaseErr := s.ReleaseLock(ctx, "token", l.Fence)
+	return errors.Join(err, recordErr, countErr, operateErr, enableErr, bindErr, sessionErr, turnErr, runningErr, lockErr, renewErr, guardedErr, holderErr, releaseErr)
 }
