@@ -3,11 +3,7 @@ package consumer
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"net"
-	"net/http"
-	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
@@ -291,97 +287,6 @@ func TestRetire_NotWithSomethingPending(t *testing.T) {
 	})
 }
 
-// Two watchers at once, more than a page, in the resume stream and in a queue that
-// neither serves: each operation is moved once.
-func TestInherit_TwoAtOnceMoveEachOnce(t *testing.T) {
-	each(t, func(e *env) {
-		e.groups("unserved")
-		ids := e.many(250)
-		ids = append(ids, e.enqueue("0-u", queue("unserved")))
-		claims := e.die("dead", time.Hour)
-		for len(claims) < 250 {
-			claims = append(claims, e.die("dead", time.Hour)...)
-		}
-		if err := e.s.Release(ctx, claims[7], "drain"); err != nil { // into the resume stream
-			e.Fatal(err)
-		}
-		e.die("dead", time.Hour)
-		e.die("dead", time.Hour, lua.Stream{Queue: "unserved"})
-		if err := e.s.Announce(ctx, lua.WorkerRecord{Owner: "dead"}); err != nil {
-			e.Fatal(err)
-		}
-		var both sync.WaitGroup
-		for range 2 {
-			c := New(e.s, HandlerFunc(fine), quick(Options{}))
-			both.Go(func() {
-				for !c.inherit(ctx, "dead") {
-					e.Error("not taken over to the end")
-				}
-			})
-		}
-		both.Wait()
-		if len(e.onRoster()) != 0 {
-			e.Errorf("on the roster: %v", e.onRoster())
-		}
-		for _, id := range ids {
-			if r := e.record(id); r.State != lm.Reclaimed || r.CrashesTotal != 1 || r.Owner != "" {
-				e.Errorf("%s is %s with %d crashes, owner %q: %s", id, r.State, r.CrashesTotal, r.Owner, path(r))
-			}
-		}
-		w := e.worker(fine, Options{Queues: []Queue{{Name: lm.DefaultQueue, Weight: 1}, {Name: "unserved", Weight: 1}}})
-		e.ended(ids...)
-		w.drain()
-		e.quiet()
-	})
-}
-
-// One that died in the middle of a sweep has entries of a living worker pending.
-func TestInherit_LeavesWhatALivingWorkerHolds(t *testing.T) {
-	each(t, func(e *env) {
-		e.groups()
-		id := e.enqueue("0-a")
-		claim := e.die("alive", time.Hour)[0]
-		_, name, _ := strings.Cut(claim.Fence.Entry, "/")
-		if taken, err := e.s.Inherit(ctx, "dead", stream, []string{name}); err != nil || len(taken) != 1 {
-			e.Fatal(taken, err)
-		}
-		if err := e.s.Announce(ctx, lua.WorkerRecord{Owner: "dead"}); err != nil {
-			e.Fatal(err)
-		}
-		c := New(e.s, HandlerFunc(fine), quick(Options{}))
-		if !c.inherit(ctx, "dead") {
-			e.Error("not done")
-		}
-		if r := e.record(id); r.State != lm.Claimed || r.Owner != "alive" {
-			e.Errorf("%s, owner %q: taken from a living worker", r.State, r.Owner)
-		}
-		if b, err := e.s.Heartbeat(ctx, 0, "alive", []lua.Renewal{{ID: id, Fence: claim.Fence}}); err != nil || b[0] != lua.BeatOK {
-			e.Errorf("its beat: %v %v", b, err)
-		}
-		if err := e.s.Finish(ctx, claim, endWell(claim)); err != nil {
-			e.Error(err)
-		}
-	})
-}
-
-// Contact was lost a moment ago: nothing is taken over, and nobody is off the
-// roster for it.
-func TestInherit_NotAfterLostContact(t *testing.T) {
-	each(t, func(e *env) {
-		e.groups()
-		id := e.enqueue("0-a")
-		e.die("dead", time.Hour)
-		if err := e.s.Announce(ctx, lua.WorkerRecord{Owner: "dead"}); err != nil {
-			e.Fatal(err)
-		}
-		c := New(e.s, HandlerFunc(fine), quick(Options{}))
-		c.contact.note(lm.ErrUnavailable)
-		if c.inherit(ctx, "dead") || e.state(id) != lm.Claimed || len(e.onRoster()) != 1 {
-			e.Errorf("taken over without contact: %s", e.state(id))
-		}
-	})
-}
-
 // A server that does not count: one line, and the lease does it.
 func TestPresence_RefusedFallsBackToTheLease(t *testing.T) {
 	onRedis(t, func(e *env) {
@@ -437,62 +342,6 @@ func TestPresence_IdleFleetIsQuiet(t *testing.T) {
 		e.Logf("2 idle workers: %d samples in %s", n, time.Since(began))
 		if n == 0 || float64(n) > most {
 			e.Errorf("%d samples, want 1 to %.0f", n, most)
-		}
-	})
-}
-
-// A cancel reaches the handler, and what it has called, at once: the heartbeat of
-// an hour would tell it otherwise.
-func TestCancel_AbortsTheUpstreamCall(t *testing.T) {
-	onRedis(t, func(e *env) {
-		rounds, bound := 5, 5*time.Second
-		if full {
-			rounds, bound = 100, 250*time.Millisecond
-		}
-		arrived, closed := make(chan struct{}, 1), make(chan time.Time, 1)
-		upstream := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-			arrived <- struct{}{}
-			<-r.Context().Done()
-			closed <- time.Now()
-		}))
-		defer upstream.Close()
-		client := &http.Client{Transport: &http.Transport{DialContext: (&net.Dialer{}).DialContext}}
-		defer client.CloseIdleConnections()
-		causes := make(chan error, 1)
-		e.mortal(func(ctx context.Context, _ lm.Claim) (lm.Result, error) {
-			r, err := http.NewRequestWithContext(ctx, http.MethodGet, upstream.URL, nil)
-			if err != nil {
-				return lm.Result{}, err
-			}
-			answer, err := client.Do(r)
-			if err == nil {
-				_ = answer.Body.Close()
-			}
-			causes <- context.Cause(ctx)
-			return lm.Result{}, err
-		}, Options{Lease: 4 * time.Hour})
-		var took []time.Duration
-		for i := range rounds {
-			id := e.enqueue(lm.NewTraceID(0, fmt.Sprint("c", i)))
-			e.come("the call", arrived)
-			asked := time.Now()
-			if end, err := e.s.Cancel(ctx, id); err != nil || end != lua.CancelRequested {
-				e.Fatal(end, err)
-			}
-			took = append(took, received(e, "the end of the connection", closed).Sub(asked))
-			if err := received(e, "the handler", causes); !errors.Is(err, lm.ErrCancelRequested) {
-				e.Errorf("cause %v", err)
-			}
-			e.ended(id)
-			if r := e.record(id); r.Outcome != lm.Cancelled {
-				e.Errorf("outcome %s", r.Outcome)
-			}
-		}
-		slices.Sort(took)
-		p99 := took[len(took)*99/100]
-		e.Logf("%d cancels, from the asking to the end of the upstream connection: p50 %s, p99 %s, max %s", rounds, took[len(took)/2], p99, took[len(took)-1])
-		if p99 > bound {
-			e.Errorf("p99 %s, want at most %s", p99, bound)
 		}
 	})
 }

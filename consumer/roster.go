@@ -136,7 +136,11 @@ func (c *Consumer) report(ctx context.Context) {
 func (r *reporter) announce(ctx context.Context) {
 	c := r.c
 	r.record.Running, r.record.Draining, r.record.Presence = c.held.size(), r.left == nil, c.Presence()
-	c.failedTo(ctx, "announce this worker", c.store.Announce(ctx, r.record))
+	err := c.store.Announce(ctx, r.record)
+	c.failedTo(ctx, "announce this worker", err)
+	if err == nil {
+		c.ordersChanged() // what was ordered before we were on the roster was not told to us
+	}
 	if r.record.Running > 0 {
 		r.markBusy(ctx)
 	}

@@ -28,7 +28,7 @@ func TestLists_OfALargeFleet(t *testing.T) {
 			store := lua.NewStore(server.Client(), server.Client(), lua.Options{Partitions: partitions})
 			newest := crowd(t, store, n, workers)
 			s := on(t, server, fmt.Sprintf("LIGHTERMAN_REDIS_PARTITIONS=%d", partitions))
-			for _, args := range []string{"ls", "ls -n 100 -o json", "ls --state QUEUED", "ls --queue default", "ls --state INFERRING", "status", "show last", "show " + newest, "--version"} {
+			for _, args := range []string{"ls", "ls -n 100 -o json", "ls --state QUEUED", "ls --queue default", "ls --state INFERRING", "status", "workers", "show last", "show " + newest, "--version"} {
 				var took []time.Duration
 				var out string
 				for range runs {
