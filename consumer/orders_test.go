@@ -77,6 +77,9 @@ func TestPause_NothingIsReadUntilTheResume(t *testing.T) {
 			early := e.worker(fine, o)
 			e.pauseQueue("a")
 			e.know("a", true, early)
+			for p := range partitions { // the reads that were begun before the pause are over
+				e.ended(e.enqueue(lm.NewTraceID(p, "probe"), queue("b")))
+			}
 			back := e.enqueue("0-back", queue("a"))
 			for _, c := range e.die("gone-1", time.Hour, lua.Stream{Queue: "a"}) {
 				if err := e.s.Release(ctx, c, "drain"); err != nil {

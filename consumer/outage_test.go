@@ -275,6 +275,10 @@ func TestScripts_PerOperation(t *testing.T) {
 				close(ready)
 				e.ended(e.enqueue("0-warm")) // the scripts are loaded
 				e.until("it waits for work", func() bool { return blockedClients(e) == 1 })
+				e.until("it has announced itself and been marked busy", func() bool {
+					on, err := e.s.OnRoster(ctx, w.Owner())
+					return err == nil && on && e.rdb.HExists(ctx, "{lm:fleet}:board", "busy "+w.Owner()).Val()
+				})
 				before := w.store.ScriptRuns() + e.s.ScriptRuns()
 				const rounds = 20
 				total := n
