@@ -84,7 +84,7 @@ func (s *Store) CheckRights(ctx context.Context) error {
 	defer cancel()
 	denied, err := s.Denied(ctx)
 	if err != nil {
-		return nil //nolint:nilerr // it does not say, or is away
+		return nil // it does not say, or is away
 	}
 	denied = slices.DeleteFunc(denied, func(name string) bool {
 		return slices.Contains(spared, name) || strings.HasPrefix(name, "&")
