@@ -139,11 +139,16 @@ func TestOpen_ChecksPasswordPolicyAndPartitions(t *testing.T) {
 	refused(t, url, Options{Partitions: 4}, "allkeys-lru", "evicts", "noeviction")
 	rdb.ConfigSet(ctx, "maxmemory-policy", "noeviction")
 
-	// A user who may not write.
+	// A user who may only read can look at a fleet, and begin none.
 	if err := rdb.Do(ctx, "acl", "setuser", "reader", "on", ">s3cret", "~*", "+@read", "+info").Err(); err != nil {
 		t.Fatal(err)
 	}
-	refused(t, "redis://reader:s3cret@"+host, Options{Partitions: 4}, "lacks a permission")
+	if looking, err := Open(ctx, "redis://reader:s3cret@"+host, Options{Partitions: 4}); err != nil {
+		t.Errorf("a reader: %v", err)
+	} else {
+		_ = looking.Close()
+	}
+	refused(t, "redis://reader:s3cret@"+host, Options{Partitions: 4, Prefix: "none"}, "lacks a permission")
 
 	// At maxmemory a worker must be able to start, or nothing frees memory.
 	rdb.ConfigSet(ctx, "maxmemory", "1")

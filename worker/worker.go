@@ -72,6 +72,11 @@ func (w *Worker) connect(ctx context.Context) (err error) {
 		url = "redis://" + embedded.DefaultAddr
 	}
 	w.store, err = lua.Open(ctx, url, StoreOptions(w.cfg))
+	if err == nil {
+		if err = w.store.CheckRights(ctx); err != nil {
+			_ = w.store.Close()
+		}
+	}
 	if err != nil && w.embedded != nil {
 		w.embedded.Close()
 	}
