@@ -80,8 +80,8 @@ func (c *Consumer) ordersChanged() {
 // is told. While a queue of this worker is paused it looks twice as often, because a
 // reader may then be in a blocking read that was begun without the queue: both
 // together keep a resume within the interval, also where no word of it arrives.
-// While it hears its control channel, on which every change is told, half as often
-// is enough.
+// While it hears its control channel, on which every change is told, a fourth of
+// that is enough.
 func (c *Consumer) follow(ctx context.Context) {
 	strays := strays{seen: make(map[string]time.Time)}
 	for {
@@ -90,7 +90,7 @@ func (c *Consumer) follow(ctx context.Context) {
 		case c.anyPaused():
 			every /= 2
 		case c.hearing.now() != 0:
-			every *= 2
+			every *= 4
 		}
 		timer := time.NewTimer(every*8/10 + rand.N(every/5))
 		select {
