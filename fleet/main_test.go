@@ -54,6 +54,7 @@ func helper(t *testing.T, server *redistest.Server, what string, args ...any) *e
 var helpers = map[string]func(url string, args []string) error{
 	"records": recordsHelper,
 	"holder":  holderHelper,
+	"prober":  proberHelper,
 }
 
 func helperManager(url string, o Options) (*Manager, error) {

@@ -49,11 +49,12 @@ func (m *Manager) Fresh(ctx context.Context) error {
 // Load reads the state. What nobody has used yet is there with nothing in it.
 func (m *Manager) Load(ctx context.Context) error { return m.read(ctx, 0) }
 
-// Run keeps the snapshot fresh and saves counters as the policy says, until ctx
-// ends; then it saves what is left and gives up the lock, if it holds it.
+// Run keeps the snapshot fresh, saves counters as the policy says and keeps the
+// record of the pools' rotations, until ctx ends; then it saves what is left and gives up the lock, if it holds it.
 func (m *Manager) Run(ctx context.Context) error {
 	quiet := 0
 	failing := false
+	pools := reconciler{settled: make(map[string]string)}
 	timer := time.NewTimer(m.opts.Poll)
 	defer timer.Stop()
 	for {
@@ -76,6 +77,9 @@ func (m *Manager) Run(ctx context.Context) error {
 			m.opts.Log.Warn().Err(err).Msg("fleet state not read; the last snapshot stays")
 		}
 		failing = err != nil
+		if err == nil {
+			m.reconcile(ctx, &pools)
+		}
 		next := m.opts.Poll
 		if quiet > idleAfter {
 			next = idlePoll
@@ -145,7 +149,11 @@ func (m *Manager) read(ctx context.Context, least uint64) error {
 		return err
 	}
 	got := m.opts.clock()
-	m.snapshot.Store(NewSnapshot(st.raw.Version, st.raw.Now, m.opts.Spec, st.models))
+	snap := NewSnapshot(st.raw.Version, st.raw.Now, m.opts.Spec, st.models)
+	for i := range snap.Pools {
+		snap.Pools[i].record = st.pools[snap.Pools[i].Spec.ID]
+	}
+	m.snapshot.Store(snap)
 	m.base.Store(&reading{server: st.raw.Now, local: asked.Add(got.Sub(asked) / 2), checked: asked})
 	return nil
 }

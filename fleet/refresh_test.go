@@ -116,6 +116,9 @@ func TestSnapshot_InHeavyUseAsksOncePerPoll(t *testing.T) {
 	server := redistest.Start(t)
 	m := manager(t, storeOn(t, server), true, func(o *Options) { o.Poll = 100 * time.Millisecond })
 	rdb := server.Client()
+	until(t, "the first record of the pool is written", func() bool {
+		return rdb.HExists(ctx, "{lm:fleet}:pool:p", "active").Val() && rdb.Exists(ctx, "{lm:fleet}:lock").Val() == 0
+	})
 	before, began := redisCalls(t, rdb, "get"), time.Now()
 	for time.Since(began) < 500*time.Millisecond {
 		m.Snapshot()

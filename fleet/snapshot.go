@@ -24,6 +24,7 @@ type Model struct {
 type Pool struct {
 	Spec    PoolSpec
 	Members []int // indices into Models, in the order of Spec.Members
+	record  hash  // what Rotate wrote down; nil where it was not read
 }
 
 // NewSnapshot resolves pools against models; states by model ID, absent is a
@@ -52,6 +53,10 @@ func (s *Snapshot) Model(id string) *Model {
 	}
 	return nil
 }
+
+// Recovered is what made members active again, of those that were on standby, as
+// the pool's record says.
+func (p *Pool) Recovered() map[string]Trigger { return recovered(p.record) }
 
 // Pool finds a pool by ID; nil when there is none.
 func (s *Snapshot) Pool(id string) *Pool {

@@ -58,6 +58,8 @@ type PoolState struct {
 	RotationCount int64     `json:"rotation_count"`
 	LastRotation  time.Time `json:"last_rotation,omitzero"`
 	LastTrigger   Trigger   `json:"last_trigger,omitempty"`
+	// Recovered is what made a member active again, of those that were on standby.
+	Recovered map[string]Trigger `json:"recovered,omitempty"`
 }
 
 // SystemState is all of it at one moment.
@@ -196,6 +198,7 @@ func poolState(p Pool, h hash, models []ModelView) PoolState {
 			s.StandbyModels = append(s.StandbyModels, models[i].ID)
 		}
 	}
+	s.Recovered = recovered(h)
 	slices.Sort(s.ActiveModels)
 	slices.Sort(s.StandbyModels)
 	return s

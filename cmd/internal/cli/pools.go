@@ -98,16 +98,18 @@ type poolsMember struct {
 	Weight int           `json:"weight"`
 	Health router.Reason `json:"health"`
 	Until  time.Time     `json:"until,omitzero"`
+	BackBy fleet.Trigger `json:"recovered_by,omitempty"` // what made it active again
 }
 
 func listPools(v *view) []poolRow {
 	rows := []poolRow{}
 	for i := range v.snap.Pools {
 		p := &v.snap.Pools[i]
+		back := p.Recovered()
 		row := poolRow{ID: p.Spec.ID, Home: p.Spec.Routing.Home, Scope: p.Spec.Routing.Scope, ContextWindow: router.Window(v.snap, p)}
 		for j, m := range p.Spec.Members {
 			health, until := router.ModelHealth(&v.snap.Models[p.Members[j]], v.now)
-			row.Members = append(row.Members, poolsMember{m.Model, m.Role, m.Weight, health, until})
+			row.Members = append(row.Members, poolsMember{m.Model, m.Role, m.Weight, health, until, back[m.Model]})
 		}
 		rows = append(rows, row)
 	}
@@ -120,14 +122,14 @@ func printPools(cmd *cobra.Command, pools []poolRow) error {
 		fmt.Fprintln(out, "no pool is declared; see pools: in the configuration")
 		return nil
 	}
-	t := newTable(out, "POOL", "HOME", "SCOPE", "MEMBER", "ROLE", "WEIGHT", "HEALTH")
+	t := newTable(out, "POOL", "HOME", "SCOPE", "MEMBER", "ROLE", "WEIGHT", "HEALTH", "BACK BY")
 	for _, p := range pools {
 		for i, m := range p.Members {
 			id, home, scope := p.ID, string(p.Home), string(p.Scope)
 			if i > 0 {
 				id, home, scope = "", "", ""
 			}
-			t.row(id, home, scope, m.Member, m.Role, m.Weight, healthText(m.Health, m.Until))
+			t.row(id, home, scope, m.Member, m.Role, m.Weight, healthText(m.Health, m.Until), orDash(string(m.BackBy)))
 		}
 	}
 	return t.flush()

@@ -29,6 +29,10 @@ func TestPools_ListAndExplain(t *testing.T) {
 	if out := s.run("lighterman", "pools").ok(); !containsAll(out, []string{"chat  deterministic  thread  a", "failover_only  1       healthy"}) {
 		t.Errorf("list:\n%s", out)
 	}
+	server.Client().HSet(background, "{lm:fleet}:pool:chat", "active", "a b c", "recovered", "b=quota_reset")
+	if out := s.run("lighterman", "pools").ok(); !containsAll(out, []string{"BACK BY", "healthy  -", "healthy  quota_reset"}) {
+		t.Errorf("after a recovery:\n%s", out)
+	}
 	// agent-x homes to b among a and b (golden vectors).
 	if out := s.run("lighterman", "pools", "explain", "chat", "--key", "agent-x").ok(); !containsAll(out, []string{"chat  ->  b  (home)", `key "agent-x"   home b`, "a       member         1       healthy"}) {
 		t.Errorf("explain:\n%s", out)
