@@ -139,8 +139,9 @@ func readInfo(info string) map[string]string {
 	return facts
 }
 
-// Uptime is how long the youngest of the Redis processes has been up; ok is false
-// where that cannot be asked.
+// Uptime is how long the youngest of the Redis processes has been up at least: they
+// tell it in seconds of the wall clock, one too many right after a full one. ok is
+// false where that cannot be asked.
 func (s *Store) Uptime(ctx context.Context) (up time.Duration, ok bool) {
 	var mu sync.Mutex
 	ask := func(ctx context.Context, node redis.Cmdable) error {
@@ -154,7 +155,7 @@ func (s *Store) Uptime(ctx context.Context) (up time.Duration, ok bool) {
 		}
 		mu.Lock()
 		defer mu.Unlock()
-		if d := time.Duration(seconds) * time.Second; !ok || d < up {
+		if d := time.Duration(max(0, seconds-1)) * time.Second; !ok || d < up {
 			up, ok = d, true
 		}
 		return nil

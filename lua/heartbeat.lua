@@ -49,7 +49,7 @@ end
 local answers = each(n, 0, 2, 3, 3, one)
 for stream, ids in pairs(mine) do
   ids[#ids + 1] = 'JUSTID'
-  redis.pcall('XCLAIM', stream, group, owner, 0, unpack(ids))
+  raise(redis.pcall('XCLAIM', stream, group, owner, 0, unpack(ids))) -- a lease that could not be renewed is none
 end
 for _, trace in ipairs(traces) do
   redis.pcall('HSET', trace, 'beat', now)

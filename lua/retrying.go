@@ -73,6 +73,7 @@ var passing = []string{
 	"LOADING", "BUSY ", // starts; runs somebody's long script
 	"TRYAGAIN", "MOVED ", "ASK ", "UNBLOCKED", "CLUSTERDOWN", // slots move, or a master is being replaced
 	"MASTERDOWN", "READONLY", "NOREPLICAS", // fails over
+	"MISCONF", // cannot write its disk, and takes no more until it can
 	"max number of clients",
 	"all sentinels", "cluster has no nodes",
 }

@@ -1,3 +1,19 @@
+-- raise(answer): raises again what the server refuses to everybody (a replica, too
+-- few replicas, a full disk), else returns the error's text.
+-- The client must see it, look for the master and ask again. It was true before
+-- the first write, so nothing is half done.
+local function raise(answer)
+  local text = type(answer) == 'table' and answer.err or type(answer) == 'string' and answer or ''
+  for _, code in ipairs({'READONLY', 'NOREPLICAS', 'MISCONF'}) do
+    if string.find(text, code, 1, true) then
+      -- A text gets ERR in front; with the dash go-redis still knows it for READONLY. Never a table of
+      -- our own, as error({err = text}): Redis 7.0.15 crashes of it.
+      error(type(answer) == 'string' and '-' .. answer or answer, 0)
+    end
+  end
+  return text
+end
+
 -- each(n, k, keys, a, args, one): calls one(k, a) for n operations whose slots
 -- follow KEYS[k] and ARGV[a], `keys` and `args` of them each (args 0: the
 -- operation's first slot holds its width), and returns the answers in order. An
@@ -7,7 +23,7 @@ local function each(n, k, keys, a, args, one)
   for i = 1, tonumber(n) do
     local ok, answer = pcall(one, k, a)
     if not ok then
-      local text = type(answer) == 'table' and answer.err or tostring(answer)
+      local text = raise(answer)
       answer = 'ERROR'
       for _, code in ipairs({'OOM', 'WRONGTYPE', 'NOPERM'}) do
         if string.find(text, code, 1, true) then
