@@ -253,13 +253,7 @@ func TestDead_RefusesWhatIsNoClearChoice(t *testing.T) {
 // TestDead_PurgeAsksOnATerminal and does nothing but on a yes.
 func TestDead_PurgeAsksOnATerminal(t *testing.T) {
 	t.Parallel()
-	script, err := exec.LookPath("script")
-	if err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal("no script(1) to make a terminal")
-		}
-		t.Skip("no script(1) to make a terminal")
-	}
+	script := terminal(t)
 	server := redistest.Start(t)
 	s := on(t, server)
 	kill(t, storeOf(t, server), 2, "default", "chat", lm.CrashLimit)

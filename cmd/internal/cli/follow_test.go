@@ -122,10 +122,7 @@ func TestFollow_GivesUpAndRefuses(t *testing.T) {
 // TestFollow_OnATerminal: states and progress beside the text.
 func TestFollow_OnATerminal(t *testing.T) {
 	t.Parallel()
-	script, err := exec.LookPath("script")
-	if err != nil {
-		t.Skip("no script(1) to make a terminal")
-	}
+	script := terminal(t)
 	server := redistest.Start(t)
 	words := make(chan string)
 	work(t, server, func(w *worker.Worker) { w.Handle("speak", speaker(words)) })

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -137,13 +136,7 @@ func TestLists_OfWorkInAllStates(t *testing.T) {
 // onTerminal: colours on a terminal, none with NO_COLOR; everywhere else the shell
 // of these tests holds all output against escape codes.
 func onTerminal(t *testing.T, s *shell, id string) {
-	script, err := exec.LookPath("script")
-	if err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal("no script(1) to make a terminal")
-		}
-		t.Skip("no script(1) to make a terminal")
-	}
+	script := terminal(t)
 	show := func(env ...string) string {
 		inner := s.with(env...).command(background, []string{"lighterman", "show", id})
 		cmd := exec.CommandContext(background, script, "-qec", inner.Path+" show "+id, "/dev/null")

@@ -342,3 +342,18 @@ func work(t testing.TB, s *redistest.Server, adjust func(*worker.Worker)) {
 		}
 	})
 }
+
+// terminal is the path of script(1), which gives a command a terminal. Without it
+// the test is skipped, in CI it fails.
+func terminal(t *testing.T) string {
+	t.Helper()
+	path, err := exec.LookPath("script")
+	if err == nil {
+		return path
+	}
+	if os.Getenv("CI") != "" {
+		t.Fatal("no script(1) to make a terminal")
+	}
+	t.Skip("no script(1) to make a terminal")
+	return ""
+}
