@@ -1,6 +1,10 @@
 package fleet
 
-import "time"
+import (
+	"time"
+
+	lm "github.com/lighterman/lighterman"
+)
 
 // Spec is what is declared: all of it, by the configuration. Read-only.
 type Spec struct {
@@ -61,17 +65,17 @@ type Window struct {
 }
 
 // Capability is what a model can do.
-type Capability string
+type Capability = lm.Capability
 
 // The capabilities.
 const (
-	CanChat   Capability = "chat"
-	CanPrompt Capability = "prompt"
-	CanEmbed  Capability = "embed"
-	CanStream Capability = "stream"
-	CanTools  Capability = "tools"
-	CanThink  Capability = "think"
-	CanVision Capability = "vision"
+	CanChat   = lm.CanChat
+	CanPrompt = lm.CanPrompt
+	CanEmbed  = lm.CanEmbed
+	CanStream = lm.CanStream
+	CanTools  = lm.CanTools
+	CanThink  = lm.CanThink
+	CanVision = lm.CanVision
 )
 
 // Capabilities says of each what is declared; absent is unknown, which a call
