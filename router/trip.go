@@ -24,18 +24,18 @@ type trip struct {
 	session fleet.Session
 
 	tried    Tried
-	here     int // the seat that was called last; -1: none, or it was left
-	fails    int // in a row, here
-	failures int // in all
-	tries    int // calls in all
-	kinds    [MaxMembers]lm.Kind
-	last     error     // the last failure
-	passing  error     // the last one that may pass by itself
-	again    time.Time // the earliest time that a quota signal named
-	other    bool      // some failure was no quota signal
+	here     int             // the seat that was called last; -1: none, or it was left
+	fails    int             // in a row, here
+	failures int             // in all
+	tries    int             // calls in all
+	kinds    map[int]lm.Kind // of the last failure of each seat; nil: none has failed
+	last     error           // the last failure
+	passing  error           // the last one that may pass by itself
+	again    time.Time       // the earliest time that a quota signal named
+	other    bool            // some failure was no quota signal
 	refused  fleet.Reason
 	detour   bool // a member refused since the last note
-	stream   stream
+	stream   *stream
 	route    []string
 }
 
@@ -126,6 +126,9 @@ func (t *trip) failed(ctx context.Context, d *Decision, err error) error {
 	t.failures++
 	t.fails++
 	kind, after := lm.KindOf(err), lm.AsError(err).RetryAfter
+	if t.kinds == nil {
+		t.kinds = make(map[int]lm.Kind)
+	}
 	t.kinds[d.Seat] = kind
 	if t.last = err; !kind.Permanent() {
 		t.passing = err
