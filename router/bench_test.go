@@ -92,7 +92,8 @@ func BenchmarkCall(b *testing.B) {
 }
 
 // TestCall_PlainCallsStayCheap: a call that nobody is told of costs one allocation,
-// the trip. The bound leaves two more to a compiler that sees less.
+// its Ask; the trip stays on the stack. The bound leaves two more, to a compiler that
+// sees less.
 func TestCall_PlainCallsStayCheap(t *testing.T) {
 	for _, way := range costly() {
 		if way.most == 0 {

@@ -16,7 +16,7 @@ func TestNeeds_OutputIsWhatTheBodyAllows(t *testing.T) {
 		`"max_completion_tokens":80`:                   80,
 		`"max_tokens":70,"max_completion_tokens":80`:   80,
 		`"max_tokens":70,"max_completion_tokens":null`: 70,
-		`"max_tokens":-5`:                              0,
+		`"max_tokens":-5,"max_completion_tokens":-6`:   0,
 		`"max_tokens":99999999999999999999`:            0,
 		`"max_tokens":1.5`:                             0,
 		`"max_tokens":"70"`:                            0,

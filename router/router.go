@@ -76,8 +76,8 @@ func (r *Router) Call(ctx context.Context, call lm.Call) (lm.Answer, error) {
 	if pool == nil {
 		return lm.Answer{}, lm.Errorf(lm.UnknownModel, "model %q is not declared here", clip(call.Model))
 	}
-	t := trip{r: r, call: call, snap: snap, pool: pool, here: -1, stream: newStream(call.Stream)}
-	t.ask = Ask{Key: HomeKey(pool, &call), Needs: needsOf(snap, pool, &call)}
+	ask := &Ask{Key: HomeKey(pool, &call), Needs: needsOf(snap, pool, &call)}
+	t := trip{r: r, call: call, snap: snap, pool: pool, ask: ask, here: -1, stream: newStream(call.Stream)}
 	t.stick(ctx)
 	return t.run(ctx)
 }

@@ -19,7 +19,7 @@ type trip struct {
 	call    lm.Call
 	snap    *fleet.Snapshot
 	pool    *fleet.Pool
-	ask     Ask
+	ask     *Ask
 	key     fleet.SessionKey // empty: it sticks by its operation alone
 	session fleet.Session
 
@@ -46,7 +46,7 @@ func (t *trip) rounds() int { return 2*len(t.pool.Members) + 2*failuresPerOp + 8
 func (t *trip) run(ctx context.Context) (lm.Answer, error) {
 	for range t.rounds() {
 		t.refresh()
-		d, err := Pick(t.snap, t.pool, &t.ask, t.session, t.tried, t.r.opts.Now())
+		d, err := Pick(t.snap, t.pool, t.ask, t.session, t.tried, t.r.opts.Now())
 		if err != nil {
 			return lm.Answer{}, t.none(d, err)
 		}
@@ -244,7 +244,7 @@ func (t *trip) note(d *Decision) {
 
 // verdicts is a word of every member.
 func (t *trip) verdicts(seat int, why Reason) string {
-	e := Explain(t.snap, t.pool, &t.ask, t.session, t.tried, t.r.opts.Now())
+	e := Explain(t.snap, t.pool, t.ask, t.session, t.tried, t.r.opts.Now())
 	words := make([]string, len(e.Members))
 	for i, v := range e.Members {
 		reason := string(v.Reason)
