@@ -4,12 +4,15 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	control "github.com/aws/aws-sdk-go-v2/service/bedrock"
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime"
 	"github.com/aws/smithy-go/auth/bearer"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 	lm "github.com/lighterman/lighterman"
 	"github.com/lighterman/lighterman/provider"
 )
@@ -36,10 +39,8 @@ var _ provider.API = (*Client)(nil)
 // New makes a Client. It reads AWS's configuration and asks nobody. Error: there is
 // no region, or the configuration cannot be read.
 func New(ctx context.Context, o Options) (*Client, error) {
-	httpClient := provider.NewClient(o.Options)
 	load := []func(*config.LoadOptions) error{
 		config.WithRetryer(func() aws.Retryer { return aws.NopRetryer{} }),
-		config.WithHTTPClient(httpClient),
 	}
 	if o.Region != "" {
 		load = append(load, config.WithRegion(o.Region))
@@ -54,6 +55,10 @@ func New(ctx context.Context, o Options) (*Client, error) {
 	if cfg.Region == "" {
 		return nil, fmt.Errorf("no region: want region, or AWS_REGION")
 	}
+	if o.Transport == nil {
+		o.Transport = transport(&cfg)
+	}
+	cfg.HTTPClient = provider.NewClient(o.Options)
 	c := &Client{key: o.Key, timeouts: o.Timeouts.Filled()}
 	if o.Key != "" {
 		cfg.BearerAuthTokenProvider = bearer.StaticTokenProvider{Token: bearer.Token{Value: o.Key.Reveal()}}
@@ -63,9 +68,39 @@ func New(ctx context.Context, o Options) (*Client, error) {
 	if o.BaseURL != "" {
 		at = aws.String(o.BaseURL)
 	}
-	c.runtime = bedrockruntime.NewFromConfig(cfg, func(ro *bedrockruntime.Options) { ro.BaseEndpoint = at })
-	c.control = control.NewFromConfig(cfg, func(co *control.Options) { co.BaseEndpoint = at })
+	plain := strings.HasPrefix(o.BaseURL, "http://")
+	c.runtime = bedrockruntime.NewFromConfig(cfg, func(ro *bedrockruntime.Options) {
+		if ro.BaseEndpoint = at; plain {
+			ro.BearerAuthSigner = plainBearer{}
+		}
+	})
+	c.control = control.NewFromConfig(cfg, func(co *control.Options) {
+		if co.BaseEndpoint = at; plain {
+			co.BearerAuthSigner = plainBearer{}
+		}
+	})
 	return c, nil
+}
+
+// transport is the one that AWS's configuration asks for, with its certificates
+// (AWS_CA_BUNDLE); nil: the usual one.
+func transport(cfg *aws.Config) http.RoundTripper {
+	if c, ok := cfg.HTTPClient.(*awshttp.BuildableClient); ok {
+		return c.GetTransport()
+	}
+	return nil
+}
+
+// plainBearer sends a key to an address without TLS, which the SDK refuses: whoever
+// configured such an address has a gateway of his own there.
+type plainBearer struct{}
+
+// SignWithBearerToken satisfies bearer.Signer.
+func (plainBearer) SignWithBearerToken(_ context.Context, t bearer.Token, m bearer.Message) (bearer.Message, error) {
+	if r, ok := m.(*smithyhttp.Request); ok {
+		r.Header.Set("Authorization", "Bearer "+t.Value)
+	}
+	return m, nil
 }
 
 // Call satisfies provider.API.
