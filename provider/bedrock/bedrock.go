@@ -12,6 +12,7 @@ import (
 	control "github.com/aws/aws-sdk-go-v2/service/bedrock"
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime"
 	"github.com/aws/smithy-go/auth/bearer"
+	"github.com/aws/smithy-go/logging"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 	lm "github.com/lighterman/lighterman"
 	"github.com/lighterman/lighterman/provider"
@@ -41,6 +42,7 @@ var _ provider.API = (*Client)(nil)
 func New(ctx context.Context, o Options) (*Client, error) {
 	load := []func(*config.LoadOptions) error{
 		config.WithRetryer(func() aws.Retryer { return aws.NopRetryer{} }),
+		config.WithLogger(logging.Nop{}), // it warns of every answer that was cut
 	}
 	if o.Region != "" {
 		load = append(load, config.WithRegion(o.Region))

@@ -13,19 +13,17 @@ import (
 )
 
 // embed asks an embedding model in its own format: Cohere's take many texts at once,
-// Titan's one, so that those are asked a few at a time.
+// Titan's one, so that those are asked a few at a time. A name that tells no maker,
+// as an ARN may, is asked as Titan.
 func (c *Client) embed(ctx context.Context, call *lm.Call) (lm.Answer, error) {
 	e, err := provider.ParseEmbed(call.Body)
 	if err != nil {
 		return lm.Answer{}, err
 	}
-	switch {
-	case strings.Contains(call.Model, "cohere."):
+	if strings.Contains(call.Model, "cohere.") {
 		return c.cohere(ctx, call, e)
-	case strings.Contains(call.Model, "titan-embed"):
-		return c.titan(ctx, call, e)
 	}
-	return lm.Answer{}, lm.Errorf(lm.InvalidRequest, "of bedrock's embedding models those of Cohere and Amazon Titan can be asked")
+	return c.titan(ctx, call, e)
 }
 
 // invoke asks a model in its own format and reads its answer into out.

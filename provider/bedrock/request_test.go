@@ -105,7 +105,6 @@ func TestCall_SaysWhatBedrockDoesNotTake(t *testing.T) {
 		"a tiff":        {"chat", `{"messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"data:image/tiff;base64,aGk="}}]}]}`, "png, jpeg, gif and webp"},
 		"bad arguments": {"chat", `{"messages":[{"role":"assistant","tool_calls":[{"id":"a","function":{"name":"f","arguments":"[1]"}}]}]}`, "messages[0].tool_calls[0].function.arguments: want a JSON object"},
 		"system alone":  {"chat", `{"messages":[{"role":"system","content":"x"}]}`, "want at least one of the user"},
-		"no embedder":   {"embed", `{"input":"x"}`, "Cohere and Amazon Titan"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := record(t, good)

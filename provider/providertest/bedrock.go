@@ -184,8 +184,8 @@ func encoded(v any) string {
 	return string(b)
 }
 
-// event is one message of AWS's event stream.
-func event(kind, name string, payload any) string {
+// amazonEvent is one message of AWS's event stream.
+func amazonEvent(kind, name string, payload any) string {
 	var b bytes.Buffer
 	m := eventstream.Message{Payload: []byte(encoded(payload))}
 	m.Headers.Set(":"+kind+"-type", eventstream.StringValue(name))
@@ -199,8 +199,10 @@ func event(kind, name string, payload any) string {
 
 // Stream satisfies Format. The terminal piece is messageStop; the usage comes behind.
 func (Bedrock) Stream(_ Asked, r Reply) []Piece {
-	pieces := []Piece{{Data: event("event", "messageStart", map[string]string{"role": "assistant"})}}
-	add := func(name string, payload any) { pieces = append(pieces, Piece{Data: event("event", name, payload)}) }
+	pieces := []Piece{{Data: amazonEvent("event", "messageStart", map[string]string{"role": "assistant"})}}
+	add := func(name string, payload any) {
+		pieces = append(pieces, Piece{Data: amazonEvent("event", name, payload)})
+	}
 	block := 0
 	delta := func(d any) { add("contentBlockDelta", map[string]any{"contentBlockIndex": block, "delta": d}) }
 	stop := func() {
@@ -208,26 +210,26 @@ func (Bedrock) Stream(_ Asked, r Reply) []Piece {
 		block++
 	}
 	if r.Reasoning != "" {
-		for _, p := range halves(r.Reasoning) {
+		for _, p := range twoPieces(r.Reasoning) {
 			delta(map[string]any{"reasoningContent": map[string]string{"text": p}})
 		}
 		delta(map[string]any{"reasoningContent": map[string]string{"signature": "sig-1"}})
 		stop()
 	}
 	if r.Text != "" {
-		for _, p := range halves(r.Text) {
+		for _, p := range twoPieces(r.Text) {
 			delta(map[string]string{"text": p})
 		}
 		stop()
 	}
 	for _, c := range r.ToolCalls {
 		add("contentBlockStart", map[string]any{"contentBlockIndex": block, "start": map[string]any{"toolUse": map[string]string{"toolUseId": c.ID, "name": c.Name}}})
-		for _, p := range halves(string(c.Arguments)) {
+		for _, p := range twoPieces(string(c.Arguments)) {
 			delta(map[string]any{"toolUse": map[string]string{"input": p}})
 		}
 		stop()
 	}
-	pieces = append(pieces, Piece{Data: event("event", "messageStop", map[string]string{"stopReason": stopReason(r)}), Terminal: true})
+	pieces = append(pieces, Piece{Data: amazonEvent("event", "messageStop", map[string]string{"stopReason": stopReason(r)}), Terminal: true})
 	add("metadata", map[string]any{"usage": bedrockUsage(r.Usage), "metrics": map[string]int{"latencyMs": 512}})
 	return pieces
 }
@@ -235,8 +237,8 @@ func (Bedrock) Stream(_ Asked, r Reply) []Piece {
 // StreamHeader is that of an event stream.
 func (Bedrock) StreamHeader() http.Header { return bedrockHeader("application/vnd.amazon.eventstream") }
 
-// halves cuts a text in the middle of a word, between characters.
-func halves(text string) []string {
+// twoPieces cuts a text in the middle of a word, between characters.
+func twoPieces(text string) []string {
 	runes := []rune(text)
 	if len(runes) < 2 {
 		return []string{text}
@@ -304,7 +306,7 @@ func (Bedrock) Errors() []ErrorCase {
 func (f Bedrock) Faults(a Asked) []FaultCase {
 	begun := f.Stream(a, Reply{Text: "half an answer"})[:2]
 	fault := func(name, exception, message string, kind lm.Kind) FaultCase {
-		pieces := append(append([]Piece{}, begun...), Piece{Data: event("exception", exception, map[string]string{"message": message})})
+		pieces := append(append([]Piece{}, begun...), Piece{Data: amazonEvent("exception", exception, map[string]string{"message": message})})
 		return FaultCase{Name: name, Pieces: pieces, Kind: kind}
 	}
 	return []FaultCase{
