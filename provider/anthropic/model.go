@@ -68,3 +68,6 @@ func (g generation) maxTokens() int {
 	}
 	return defaultMax
 }
+
+// thinksUnasked: a long silence before the answer is the model's usual way.
+func (g generation) thinksUnasked() bool { return g >= claude50 && g != newest }

@@ -61,7 +61,7 @@ func (a *API) translate(chat *provider.Chat, call *lm.Call) (*request, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &request{body: body, model: call.Model, origin: t.origin, reasons: t.thinks() || t.generation >= claude50}, nil
+	return &request{body: body, model: call.Model, origin: t.origin, reasons: t.thinks() || t.generation.thinksUnasked()}, nil
 }
 
 func (a *API) maxTokens(t *translation) int {

@@ -133,6 +133,10 @@ func (a *answer) take(kind string, data []byte) error {
 	default:
 		return nil
 	}
+	if index, text, ok := textDelta(data); ok {
+		a.piece(index, &delta{Type: "text_delta", Text: text})
+		return nil
+	}
 	ev := &a.ev
 	*ev = event{}
 	if err := json.Unmarshal(data, ev); err != nil {

@@ -1,7 +1,6 @@
 package providertest
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/http"
 
@@ -23,7 +22,7 @@ func (Anthropic) Whole(a Asked, r Reply) Response {
 	}
 	m := anthropicMessage(a, r)
 	m["content"], m["stop_reason"], m["usage"] = content, anthropicStop(r), anthropicUsage(r.Usage)
-	return Response{Header: anthropicHeader("application/json"), Body: anthropicJSON(m)}
+	return Response{Header: anthropicHeader("application/json"), Body: compact(m)}
 }
 
 // Stream is the same message in events.
@@ -73,7 +72,7 @@ func (Anthropic) List(_ Asked, offerings []lm.Offering) Response {
 	if len(offerings) > 0 {
 		page["first_id"], page["last_id"] = offerings[0].Name, offerings[len(offerings)-1].Name
 	}
-	return Response{Header: anthropicHeader("application/json"), Body: anthropicJSON(page)}
+	return Response{Header: anthropicHeader("application/json"), Body: compact(page)}
 }
 
 func supported(yes bool) map[string]any { return map[string]any{"supported": yes} }
@@ -167,7 +166,7 @@ func anthropicEvent(kind string, fields map[string]any) Piece {
 	for name, value := range fields {
 		body[name] = value
 	}
-	return Piece{Data: fmt.Sprintf("event: %s\ndata: %s\n\n", kind, anthropicJSON(body))}
+	return Piece{Data: fmt.Sprintf("event: %s\ndata: %s\n\n", kind, compact(body))}
 }
 
 func anthropicHeader(kind string) http.Header {
@@ -175,12 +174,4 @@ func anthropicHeader(kind string) http.Header {
 	h.Set("Content-Type", kind)
 	h.Set("Request-Id", "req_018EeWyXxfu5pfWkrYcMdjWG")
 	return h
-}
-
-func anthropicJSON(v any) string {
-	b, err := json.Marshal(v)
-	if err != nil {
-		panic("providertest: " + err.Error()) // values of this package only
-	}
-	return string(b)
 }

@@ -61,7 +61,7 @@ func (Anthropic) Errors() []ErrorCase {
 
 func anthropicError(name string, status int, kind, message string, means lm.Kind) ErrorCase {
 	c := ErrorCase{Name: name, Kind: means, Response: Response{Status: status, Header: anthropicHeader("application/json")}}
-	c.Body = anthropicJSON(map[string]any{
+	c.Body = compact(map[string]any{
 		"type": "error", "error": map[string]any{"type": kind, "message": message}, "request_id": "req_011CSHoEeqs5C35K2UUqR7Fy",
 	})
 	return c
