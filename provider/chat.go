@@ -90,7 +90,8 @@ type ReasoningBlock struct {
 	Text      string `json:"text,omitempty"`      // of reasoning.text
 	Signature string `json:"signature,omitempty"` // of reasoning.text
 	Data      string `json:"data,omitempty"`      // of reasoning.encrypted
-	Index     int    `json:"index"`
+	Index     int    `json:"index"`               // its place among the message's blocks
+	Origin    string `json:"origin,omitempty"`    // a hash of the account and model that it is bound to
 }
 
 // wireChat is the body as it comes.

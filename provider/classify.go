@@ -109,7 +109,7 @@ var rules = []rule{
 	{kind: lm.QuotaExhausted, words: []string{
 		"insufficient_quota", "billing_hard_limit_reached", "billing_hard_limit", "billing_not_active", "credit_balance_exhausted", "billing_error",
 		"servicequotaexceededexception", "quota_exceeded",
-	}, phrases: []string{"credit balance", "exceeded your current quota, please check your plan", "insufficient credits", "spend limit", "spending limit"}},
+	}, phrases: []string{"credit balance", "exceeded your current quota, please check your plan", "insufficient credits", "spend limit", "spending limit", "api usage limits"}},
 	{kind: lm.Unauthorized, words: []string{
 		"invalid_api_key", "authentication_error", "permission_error", "permission_denied", "unauthenticated", "invalid_authentication", "account_deactivated",
 		"accessdeniedexception", "unrecognizedclientexception", "invalidsignatureexception", "expiredtokenexception", "expiredtoken", "incompletesignature",

@@ -21,8 +21,8 @@ type Adapter struct {
 	Open func(o provider.Options) (provider.API, error)
 	// Lacks names what the API cannot do, of embed, prompt, tools, images, reasoning,
 	// list: those tests are not run, and the matrix says so. It also names the usage
-	// that the API does not count (cached, thoughts), and the kinds of error that it
-	// has no word for.
+	// that the API does not count (cached, thoughts), the kinds of error that it has no
+	// word for, and whole where every answer is asked streaming.
 	Lacks []string
 }
 
