@@ -76,7 +76,7 @@ func (c *carrier) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 	}
 	resp, err := c.base.RoundTrip(r)
-	if err != nil || resp.StatusCode != http.StatusOK {
+	if err != nil || resp.StatusCode >= http.StatusMultipleChoices {
 		return resp, err
 	}
 	switch {

@@ -119,11 +119,8 @@ func parse(body []byte) apiError {
 // the same text tells of a quota per minute and of one per day.
 func classify(e apiError, f *flow, redact func(string) string) *lm.Error {
 	s := provider.Signals{Status: f.Status, Code: e.Status, Message: redact(e.Message), Header: f.Header}
-	if f.Status < http.StatusBadRequest {
+	if f.Status < http.StatusMultipleChoices { // it came in a good answer
 		s.Status, s.Streaming = e.Code, f.Streaming
-		if f.Status != http.StatusOK {
-			s.Status = f.Status
-		}
 	}
 	if strings.ContainsAny(s.Code, " \t") || len(s.Code) > 48 { // the SDK's, of a body without one
 		s.Code = ""
