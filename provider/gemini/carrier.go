@@ -127,6 +127,7 @@ func (e *events) Close() error {
 
 var (
 	dataField = []byte("data:")
+	oneBlank  = []byte(" ")
 	doneMark  = []byte("[DONE]") // of gateways that write OpenAI's
 )
 
@@ -155,7 +156,7 @@ func (e *events) next() {
 			}
 			e.event = e.event[:len("data: ")]
 		case bytes.HasPrefix(line, dataField):
-			kept := copy(e.event[from:], line[len(dataField):])
+			kept := copy(e.event[from:], bytes.TrimPrefix(line[len(dataField):], oneBlank))
 			e.event = e.event[:from+kept]
 		default:
 			if !field(line) || e.flow.stray != nil {

@@ -181,10 +181,10 @@ func unpacked(text string) []byte {
 	return b
 }
 
-// argumentsOf reads a call's arguments. Another model may have written what is no
+// argumentsOf reads a call's arguments, none as no object. Another model may have written what is no
 // object; the conversation goes on with it all the same.
 func argumentsOf(text string) map[string]any {
-	if args, ok := objectOf(text); ok {
+	if args, ok := objectOf(text); ok || strings.TrimSpace(text) == "" {
 		return args
 	}
 	return map[string]any{"arguments": text}
