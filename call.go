@@ -24,6 +24,7 @@ type Call struct {
 	Epoch   Epoch         // of the claim that makes it: new with every try, takeover and return from a park
 	Last    string        // the model that answered the operation's call before this one; empty: none yet
 	Memo    *sync.Map     // what a caller remembers between the calls of one claim; nil: nothing
+	Lost    []Epoch       // claims whose worker died when it may have been making this call: it may have been paid for
 	Timeout time.Duration // of the call; zero: the provider's default
 	Stream  func(Frame)   // receives tokens as they come; nil: not wanted
 }

@@ -165,6 +165,41 @@ func (r *Record) readHistory() []lm.Hop {
 	return history
 }
 
+// lost are the claims, of those since the last checkpoint, that a sweep took over
+// while they were INFERRING, oldest first. Claims that gave the operation back
+// themselves are none. It needs the history.
+func (r *Record) lost() []lm.Epoch {
+	type death struct {
+		epoch lm.Epoch
+		in    lm.State
+	}
+	var deaths []death
+	epoch, state := lm.Epoch(0), lm.None // of the claim that holds it, and where that is
+	for _, hop := range r.History {
+		if epoch != 0 && crashed(hop) {
+			deaths, epoch = append(deaths, death{epoch, state}), 0
+		}
+		if hop.Worker != "" {
+			epoch = hop.Epoch
+		}
+		if n := len(hop.Path); n > 0 {
+			state = hop.Path[n-1]
+		}
+	}
+	var lost []lm.Epoch
+	for _, d := range deaths[max(0, len(deaths)-r.Crashes):] {
+		if d.in == lm.Inferring {
+			lost = append(lost, d.epoch)
+		}
+	}
+	return lost
+}
+
+// crashed reports whether a hop took the operation from a claim that was gone.
+func crashed(h lm.Hop) bool {
+	return len(h.Path) == 1 && h.Path[0] == lm.Reclaimed && (h.Reason == CauseLease || h.Reason == CausePresence || h.Reason == causeRepair)
+}
+
 // readHop reads "PATH MS TOOK [EXTRA]": ms since the trace was created, took in
 // us, extra the epoch and owner of a claim, else a reason.
 func readHop(value string, created time.Time) lm.Hop {

@@ -53,6 +53,7 @@ func (o *Op) infer(ctx context.Context, name, kind string, body json.RawMessage)
 		Kind: kind, Model: o.model(kind, body), Body: body, Key: o.Key(name), ID: o.claim.ID,
 		Tenant: r.Tenant, Thread: r.Thread, Run: r.Run, Agent: r.Agent, Attempt: o.Attempt(),
 		Epoch: o.claim.Fence.Epoch, Last: o.lastModel(), Memo: &o.memo,
+		Lost: o.lost(),
 	}
 	o.edge("before call", name)
 	began := time.Now()
@@ -69,6 +70,16 @@ func (o *Op) infer(ctx context.Context, name, kind string, body json.RawMessage)
 	o.count(answer.Usage)
 	o.answered(answer)
 	return answer, false, nil
+}
+
+// lost are the claims that may have died in a call that begins now: what they made
+// is not in the checkpoint, and this claim has not got beyond it. It is a guess: a
+// crash between two calls looks the same.
+func (o *Op) lost() []lm.Epoch {
+	if o.saved.Load() {
+		return nil
+	}
+	return o.claim.Lost
 }
 
 // answered remembers who answered, to whom the operation's next call is to stick,

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	lm "github.com/lighterman/lighterman"
@@ -34,6 +35,8 @@ type Op struct {
 	frames uint64
 
 	memo sync.Map // the caller's
+
+	saved atomic.Bool // this claim has written to the checkpoint
 }
 
 func newOp(p *Pipeline, claim lm.Claim, book *checkpoint.Book) *Op {
@@ -184,6 +187,7 @@ func (o *Op) writeLocked(ctx context.Context, to lm.State, fields []lm.Step) err
 		o.unsaved = fields
 	} else if o.unsaved = nil; len(fields) > 0 {
 		o.book.Saved()
+		o.saved.Store(true)
 	}
 	if errors.Is(err, lm.ErrOutOfMemory) {
 		o.p.opts.Log.Warn().Str("trace_id", string(o.claim.ID)).Msg("redis is out of memory, the checkpoint goes with the next write")
