@@ -37,6 +37,7 @@ type Answer struct {
 	Model string // the member that answered
 	// Route tells of the choices on the way that were not the usual one, each with
 	// a reason for every member: "v12 chat: a rate_limited, b failover, c cooldown".
+	// Beside an error it alone is set, and ends with how every member stood then.
 	Route []string `json:",omitempty"`
 }
 

@@ -33,6 +33,7 @@ type Record struct {
 	// Bytes of what is stored of it.
 	Size, CheckpointSize int
 
+	route   [4]string
 	hops    map[int]string
 	lastHop int
 }
@@ -46,6 +47,9 @@ func readRecord(id lm.TraceID, fields []string, history bool) (r Record, ok bool
 	}
 	if history {
 		r.History = r.readHistory()
+	}
+	if route := strings.Join(r.route[:], ""); route != "" {
+		r.Route = strings.Split(route, "\n")
 	}
 	return r, r.State != lm.None
 }
@@ -127,6 +131,8 @@ func (r *Record) set(field, value string, history bool) {
 		r.RetryOf = lm.TraceID(value)
 	case "retried_as":
 		r.RetriedAs = lm.TraceID(value)
+	case "route1", "route2", "route3", "route4":
+		r.route[field[5]-'1'] = value
 	default:
 		r.setOther(field, value, history)
 	}
