@@ -147,18 +147,32 @@ func (w *Worker) watch(ctx context.Context) (stop func()) {
 }
 
 // Operate does to a declared model what `lighterman models` does: what is
-// "disable", "enable" or "reset". Every worker knows of it when the next operation
-// begins.
+// "disable", "enable" or "reset". When it returns, every worker knows.
 func (f *Fleet) Operate(model, what string) {
 	f.t.Helper()
-	err := errors.New("no models are declared; see Options.Config")
-	if f.declared != nil {
-		var truth *fleet.Manager
-		if truth, err = fleet.New(f.store, fleet.Options{Spec: f.declared.spec, Owner: "test"}); err == nil {
-			err = truth.Operate(f.ending, model, what)
+	f.mu.Lock()
+	workers := slices.Clone(f.workers)
+	f.mu.Unlock()
+	err := f.operate(model, what)
+	for _, w := range workers {
+		if err == nil && !w.dead.Load() {
+			if err = w.truth.Load(f.ending); w.dead.Load() {
+				err = nil
+			}
 		}
 	}
 	if err != nil {
 		f.t.Fatalf("lightermantest: %s %s: %v", what, model, err)
 	}
+}
+
+func (f *Fleet) operate(model, what string) error {
+	if f.declared == nil {
+		return errors.New("no models are declared; see Options.Config")
+	}
+	truth, err := fleet.New(f.store, fleet.Options{Spec: f.declared.spec, Owner: "test"})
+	if err != nil {
+		return err
+	}
+	return truth.Operate(f.ending, model, what)
 }

@@ -17,9 +17,10 @@ import (
 
 // twoMembers is a pool whose calls begin with a.
 const twoMembers = `
+backends: [{id: other, provider: sim}]
 models:
   - {id: a, backend: sim, name: sim}
-  - {id: b, backend: sim, name: sim-tools, price: {input: 1, output: 2}}
+  - {id: b, backend: other, name: sim-tools, price: {input: 1, output: 2}}
 pools:
   - {id: chat, members: [{model_id: a}, {model_id: b}], routing: {home: first_healthy}}
 defaults: {chat: chat}
@@ -42,7 +43,7 @@ func TestPools_MembersAreScriptedAndAsserted(t *testing.T) {
 			first, second := fleet.Enqueue(chat("", "one")), lighterman.TraceID("")
 			fleet.AssertSucceeded(first)
 			fleet.AssertMembers(first, "a")
-			second = fleet.Enqueue(chat("", "two")) // the fault: its backend is set aside, and b's is the same
+			second = fleet.Enqueue(chat("", "two")) // the fault: its backend is set aside
 			if got := fleet.AssertSucceeded(second).Text(); got != "b says" {
 				t.Errorf("answer %q", got)
 			}
@@ -65,8 +66,10 @@ func TestPools_AllColdIsParkedAndGoesOn(t *testing.T) {
 	fleet.AssertMembers(id, "a", "b", "a")
 	fleet.Operate("a", "disable")
 	waits := fleet.Enqueue(chat("a", "x"))
-	for fleet.Trace(waits).State != lighterman.Retrying {
-		time.Sleep(time.Millisecond)
+	for end := time.Now().Add(20 * time.Second); fleet.Trace(waits).State != lighterman.Retrying; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%+v", fleet.Trace(waits))
+		}
 	}
 	fleet.AssertMembers(waits)
 }
