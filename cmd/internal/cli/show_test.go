@@ -49,7 +49,9 @@ func TestShow_ExplainsTheWayToAParkAndToAFailure(t *testing.T) {
 	}
 
 	parked := strings.TrimSpace(s.run("enqueue", question, "--model", "cold").ok())
-	until(t, "it is parked", func() bool { return strings.Contains(s.run("lighterman", "show", parked).ok(), "(cold: all members cold)") })
+	until(t, "it is parked", func() bool {
+		return strings.Contains(s.run("lighterman", "show", parked).ok(), "(cold: all members cold)")
+	})
 	switched, ended = "cold: a rate_limited, b failover", "cold: a rate_limited, b overloaded"
 	if out := s.run("lighterman", "show", parked).ok(); !containsAll(out, []string{"  RETRYING ", "route when it was set aside last: v", switched, ended}) {
 		t.Errorf("parked:\n%s", out)
