@@ -77,7 +77,7 @@ func (o *Op) infer(ctx context.Context, name, kind string, body json.RawMessage)
 // is not in the checkpoint, and this claim has not got beyond it. It is a guess: a
 // crash between two calls looks the same.
 func (o *Op) lost() []lm.Epoch {
-	if o.saved.Load() {
+	if o.beyond.Load() {
 		return nil
 	}
 	return o.claim.Lost

@@ -36,7 +36,7 @@ type Op struct {
 
 	memo sync.Map // the caller's
 
-	saved atomic.Bool // this claim has written to the checkpoint
+	beyond atomic.Bool // this claim has finished a step of its own
 }
 
 func newOp(p *Pipeline, claim lm.Claim, book *checkpoint.Book) *Op {
@@ -156,6 +156,7 @@ func (o *Op) record(ctx context.Context, name string, data []byte, next lm.State
 	err = o.writeLocked(ctx, next, fields)
 	failpoint.At("after_checkpoint")
 	if err == nil {
+		o.beyond.Store(true)
 		o.edge("saved", name)
 	}
 	return err
@@ -187,7 +188,6 @@ func (o *Op) writeLocked(ctx context.Context, to lm.State, fields []lm.Step) err
 		o.unsaved = fields
 	} else if o.unsaved = nil; len(fields) > 0 {
 		o.book.Saved()
-		o.saved.Store(true)
 	}
 	if errors.Is(err, lm.ErrOutOfMemory) {
 		o.p.opts.Log.Warn().Str("trace_id", string(o.claim.ID)).Msg("redis is out of memory, the checkpoint goes with the next write")
