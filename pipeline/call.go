@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -130,6 +131,9 @@ func (o *Op) count(u lm.Usage) {
 func (o *Op) model(kind string, body json.RawMessage) string {
 	if o.claim.Request.Model != "" {
 		return o.claim.Request.Model
+	}
+	if !bytes.Contains(body, []byte(`"model"`)) { // most name none, and reading a body costs more than all of the router
+		return o.p.opts.Models[kind]
 	}
 	var named struct {
 		Model string `json:"model"`

@@ -19,23 +19,23 @@ type trip struct {
 	call    lm.Call
 	snap    *fleet.Snapshot
 	pool    *fleet.Pool
-	ask     Ask
+	ask     *Ask
 	key     fleet.SessionKey // empty: it sticks by its operation alone
 	session fleet.Session
 
 	tried    Tried
-	here     int // the seat that was called last; -1: none, or it was left
-	fails    int // in a row, here
-	failures int // in all
-	tries    int // calls in all
-	kinds    [MaxMembers]lm.Kind
-	last     error     // the last failure
-	passing  error     // the last one that may pass by itself
-	again    time.Time // the earliest time that a quota signal named
-	other    bool      // some failure was no quota signal
+	here     int             // the seat that was called last; -1: none, or it was left
+	fails    int             // in a row, here
+	failures int             // in all
+	tries    int             // calls in all
+	kinds    map[int]lm.Kind // of the last failure of each seat; nil: none has failed
+	last     error           // the last failure
+	passing  error           // the last one that may pass by itself
+	again    time.Time       // the earliest time that a quota signal named
+	other    bool            // some failure was no quota signal
 	refused  fleet.Reason
 	detour   bool // a member refused since the last note
-	stream   stream
+	stream   *stream
 	route    []string
 }
 
@@ -46,7 +46,7 @@ func (t *trip) rounds() int { return 2*len(t.pool.Members) + 2*failuresPerOp + 8
 func (t *trip) run(ctx context.Context) (lm.Answer, error) {
 	for range t.rounds() {
 		t.refresh()
-		d, err := Pick(t.snap, t.pool, &t.ask, t.session, t.tried, t.r.opts.Now())
+		d, err := Pick(t.snap, t.pool, t.ask, t.session, t.tried, t.r.opts.Now())
 		if err != nil {
 			return lm.Answer{}, t.none(d, err)
 		}
@@ -126,6 +126,9 @@ func (t *trip) failed(ctx context.Context, d *Decision, err error) error {
 	t.failures++
 	t.fails++
 	kind, after := lm.KindOf(err), lm.AsError(err).RetryAfter
+	if t.kinds == nil {
+		t.kinds = make(map[int]lm.Kind)
+	}
 	t.kinds[d.Seat] = kind
 	if t.last = err; !kind.Permanent() {
 		t.passing = err
@@ -255,7 +258,7 @@ func (t *trip) told(ctx context.Context, err error) []string {
 
 // verdicts is a word of every member.
 func (t *trip) verdicts(seat int, why Reason) string {
-	e := Explain(t.snap, t.pool, &t.ask, t.session, t.tried, t.r.opts.Now())
+	e := Explain(t.snap, t.pool, t.ask, t.session, t.tried, t.r.opts.Now())
 	words := make([]string, len(e.Members))
 	for i, v := range e.Members {
 		reason := string(v.Reason)
