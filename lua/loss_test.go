@@ -117,8 +117,11 @@ func TestLost_CountsACallOnce(t *testing.T) {
 		if got := e.rdb.HGet(ctx, e.s.keys.model("m"), "budget_used").Val(); got != "46" {
 			e.Errorf("budget used %s", got)
 		}
-		if ttl := e.rdb.PTTL(ctx, e.s.keys.costs("tenant", "t")).Val(); ttl < costKept {
-			e.Errorf("a tenant's costs live for %s", ttl)
+		for _, last := range []func(){func() { lost("4") }, func() { outcome("0-x/turn:1/5/0", ClassOK, 0) }} {
+			last()
+			if ttl := e.rdb.PTTL(ctx, e.s.keys.costs("tenant", "t")).Val(); ttl < costKept {
+				e.Errorf("a tenant's costs live for %s", ttl)
+			}
 		}
 	})
 }
