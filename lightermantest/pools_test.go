@@ -103,7 +103,12 @@ func TestPools_OptionsOfTheSimulatorKnowMembers(t *testing.T) {
 		t.Errorf("answer %q", got)
 	}
 	fleet.AssertMembers(id, "a", "b")
-	if got := []string{<-told, <-told}; !cmp.Equal(got, []string{"a", "b"}) {
+	close(told)
+	var got []string
+	for model := range told {
+		got = append(got, model)
+	}
+	if !cmp.Equal(got, []string{"a", "b"}) {
 		t.Errorf("latency of %v", got)
 	}
 }
