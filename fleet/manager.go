@@ -48,6 +48,7 @@ type Options struct {
 type truth interface {
 	Admit(ctx context.Context, a lua.Admission) (lua.Admitted, error)
 	RecordCall(ctx context.Context, o lua.CallOutcome) (lua.Recorded, error)
+	RecordLost(ctx context.Context, l lua.LostCall) error
 	Count(ctx context.Context, models []lua.Increments, spent []lua.Spent) (uint64, error)
 	Session(ctx context.Context, key string) (lua.Session, uint64, error)
 	ChangeSession(ctx context.Context, key string, ch lua.SessionChange) (lua.Session, error)
@@ -179,8 +180,8 @@ func (m *Manager) owner(said string) string {
 // Record counts how a call ended and settles what it had reserved: one script. Under
 // OnBoundary and Periodic a plain success (of a closed circuit without recent
 // failures, with nothing reserved) is counted here and saved later. The snapshot
-// includes what it changed when it returns. An error is for the log: the call
-// itself has ended.
+// includes what it changed when it returns. Each call that it repeats after a crash
+// is one script more. An error is for the log: the call itself has ended.
 func (m *Manager) Record(ctx context.Context, o Outcome) error {
 	if m.plain(o) {
 		if !m.recent.repeated(o.Key) {
@@ -213,13 +214,13 @@ func (m *Manager) Record(ctx context.Context, o Outcome) error {
 		return fmt.Errorf("record the end of a call: %w", err)
 	}
 	m.behind(ctx, got.Version)
-	return nil
+	return m.lose(ctx, o, budget)
 }
 
 // plain reports whether an outcome can wait: it changes nothing that another
 // worker routes by.
 func (m *Manager) plain(o Outcome) bool {
-	if m.opts.Policy == Immediate || m.opts.Policy == InMemory || o.Kind != "" || o.Neutral || o.Probe || o.Reservation != "" || o.Waste != "" {
+	if m.opts.Policy == Immediate || m.opts.Policy == InMemory || o.Kind != "" || o.Neutral || o.Probe || o.Reservation != "" || o.Waste != "" || len(o.Lost) > 0 {
 		return false
 	}
 	at := m.snapshot.Load().Model(o.Model)

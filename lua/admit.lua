@@ -64,11 +64,11 @@ local epoch = m[2] or '0'
 
 -- The same call again, while it holds.
 local admitted = redis.call('GET', seen)
-local done, probe, until_ms, member = string.match(admitted or '', '^(D?)A (%d) (%d+) (.*)$')
+local probe, until_ms, member = string.match(admitted or '', '^D?A (%d) (%d+) (.*)$')
 if member and string.match(member, '^[^:]*') == token and tonumber(until_ms) > now then
   return { 'OK', now, current, member, until_ms, tonumber(probe), epoch }
 end
-done = admitted == 'D' and 'D' or done or ''
+local done = string.sub(admitted or '', 1, 1) == 'D' and 'D' or ''
 
 local function no(reason, at)
   return { 'NO', now, current, reason, at }

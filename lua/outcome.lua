@@ -39,8 +39,8 @@
 --   23 cap       ms that one lasts at most
 --   24 jitter    permille of the time that are added
 --   25 keep      ms that seen is kept
---   26 cost_keep  ms that costs of operations and tenants are kept
---   27 model_keep  ms that model and backend are kept
+--   26 cost_keep  ms that the operation's costs are kept
+--   27 model_keep  ms that model, backend and the tenant's costs are kept
 -- RETURNS
 --   {OK or REPLAY, now, version}
 -- ERRORS
@@ -127,7 +127,7 @@ if replay then
   return { 'REPLAY', now, redis.call('GET', version) or '0' }
 end
 
-redis.call('SET', seen, 'D', 'PX', keep)
+redis.call('SET', seen, class == 'ok' and 'DK' or 'D', 'PX', keep)
 redis.call('HSET', model, 'last_request', now)
 if m[10] ~= '1' then
   redis.call('PEXPIRE', model, model_keep)
@@ -238,7 +238,7 @@ if op ~= model then
 end
 if tenant ~= model then
   spend(tenant, input, cached, output, cost, waste, 1)
-  redis.call('PEXPIRE', tenant, cost_keep)
+  redis.call('PEXPIRE', tenant, model_keep)
 end
 if reservation == '' then
   use(model, 'quota', quota_period, now, 1)
