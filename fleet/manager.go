@@ -32,7 +32,7 @@ type Options struct {
 	Spec        Spec
 	Policy      SyncPolicy        // Immediate
 	Interval    time.Duration     // of Periodic; 5 s
-	Poll        time.Duration     // how often a Manager in use asks for changes; 500 ms, at most 1 s
+	Poll        time.Duration     // how often a Manager in use that hears no notices asks for changes; 500 ms, at most 1 s
 	Owner       string            // who holds probes and the lock, for people
 	Credentials map[string]string // backend: a hash of its credential; a quarantine holds for one credential
 	Breaker     BreakerSpec
@@ -75,6 +75,7 @@ type Manager struct {
 	idle     atomic.Bool   // Run has slowed down; the next question wakes it
 	wake     chan struct{} // somebody asked after a pause
 	reads    sync.Mutex    // one read at a time
+	notices  notices
 
 	pending  pending
 	lastSync atomic.Pointer[time.Time]
@@ -109,7 +110,7 @@ func New(store *lua.Store, o Options) (*Manager, error) {
 	if o.Owner == "" {
 		o.Owner = rand.Text()[:8]
 	}
-	m := &Manager{opts: o, breaker: o.Breaker.withDefaults(), wake: make(chan struct{}, 1)}
+	m := &Manager{opts: o, breaker: o.Breaker.withDefaults(), wake: make(chan struct{}, 1), notices: notices{came: make(chan struct{}, 1)}}
 	switch {
 	case policy == InMemory:
 		m.at = newMemory(o.clock)
