@@ -42,6 +42,7 @@ type Options struct {
 
 	clock  func() time.Time // for tests; must carry a monotonic reading where Redis is used
 	window time.Duration    // of requests and tokens per minute; for tests
+	heard  time.Duration    // between looks while notices are heard; for tests
 }
 
 // truth is where the state is: Redis through lua, or this process.
@@ -104,6 +105,7 @@ func New(store *lua.Store, o Options) (*Manager, error) {
 	o.LockLife = or(o.LockLife, 15*time.Second)
 	o.LockWait = or(o.LockWait, 30*time.Second)
 	o.window = or(o.window, time.Minute)
+	o.heard = or(o.heard, heardPoll)
 	if o.clock == nil {
 		o.clock = time.Now
 	}

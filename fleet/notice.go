@@ -96,7 +96,7 @@ func (m *Manager) every(idle bool) time.Duration {
 	case idle:
 		return idlePoll
 	case m.notices.hearing.Load():
-		return max(heardPoll, m.opts.Poll)
+		return max(m.opts.heard, m.opts.Poll)
 	}
 	return m.opts.Poll
 }

@@ -300,7 +300,7 @@ func (m *Manager) nextSync() time.Time {
 
 // Status is how far counters have been saved.
 func (m *Manager) Status() SyncStatus {
-	s := SyncStatus{Policy: m.opts.Policy}
+	s := SyncStatus{Policy: m.opts.Policy, Hearing: m.notices.hearing.Load()}
 	s.PendingChanges, s.Lost = m.pending.count()
 	if last := m.lastSync.Load(); last != nil {
 		s.LastSync = *last
