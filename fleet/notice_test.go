@@ -298,7 +298,7 @@ func TestNotice_Pace(t *testing.T) {
 		n.Hearing(up)
 		n.Hearing(up)
 		if len(n.wake) != 1 || n.Status().Hearing != up {
-			t.Errorf("hearing %v: woken %d times", up, len(n.wake))
+			t.Fatalf("hearing %v: woken %d times", up, len(n.wake))
 		}
 		<-n.wake
 		if n.Hearing(up); len(n.wake) != 0 {
