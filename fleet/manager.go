@@ -32,7 +32,7 @@ type Options struct {
 	Spec        Spec
 	Policy      SyncPolicy        // Immediate
 	Interval    time.Duration     // of Periodic; 5 s
-	Poll        time.Duration     // how often a Manager in use asks for changes; 500 ms, at most 1 s
+	Poll        time.Duration     // how often a Manager in use that hears no notices asks for changes; 500 ms, at most 1 s
 	Owner       string            // who holds probes and the lock, for people
 	Credentials map[string]string // backend: a hash of its credential; a quarantine holds for one credential
 	Breaker     BreakerSpec
@@ -42,6 +42,7 @@ type Options struct {
 
 	clock  func() time.Time // for tests; must carry a monotonic reading where Redis is used
 	window time.Duration    // of requests and tokens per minute; for tests
+	heard  time.Duration    // between looks while notices are heard; for tests
 }
 
 // truth is where the state is: Redis through lua, or this process.
@@ -76,6 +77,7 @@ type Manager struct {
 	idle     atomic.Bool   // Run has slowed down; the next question wakes it
 	wake     chan struct{} // somebody asked after a pause
 	reads    sync.Mutex    // one read at a time
+	notices  notices
 
 	pending  pending
 	lastSync atomic.Pointer[time.Time]
@@ -104,13 +106,14 @@ func New(store *lua.Store, o Options) (*Manager, error) {
 	o.LockLife = or(o.LockLife, 15*time.Second)
 	o.LockWait = or(o.LockWait, 30*time.Second)
 	o.window = or(o.window, time.Minute)
+	o.heard = or(o.heard, heardPoll)
 	if o.clock == nil {
 		o.clock = time.Now
 	}
 	if o.Owner == "" {
 		o.Owner = rand.Text()[:8]
 	}
-	m := &Manager{opts: o, breaker: o.Breaker.withDefaults(), wake: make(chan struct{}, 1)}
+	m := &Manager{opts: o, breaker: o.Breaker.withDefaults(), wake: make(chan struct{}, 1), notices: notices{came: make(chan struct{}, 1)}}
 	switch {
 	case policy == InMemory:
 		m.at = newMemory(o.clock)
