@@ -97,8 +97,20 @@ func (t *trip) record(ctx context.Context, d *Decision, a fleet.Admitted, usage 
 			o.Waste = fleet.WasteCancel
 		}
 		t.r.quarantined(t, d, kind)
+	} else {
+		o.Lost = t.lost()
 	}
 	t.r.tell(ctx, o, &t.call)
+}
+
+// lost names the calls that this one repeats, as far as is known, by the beginning
+// of their tries' keys.
+func (t *trip) lost() []string {
+	var keys []string
+	for _, epoch := range t.call.Lost {
+		keys = append(keys, t.call.Key+"/"+strconv.FormatInt(int64(epoch), 10))
+	}
+	return keys
 }
 
 // giveBack returns the admission of a call that was not made.

@@ -44,6 +44,19 @@ func TestRouter_OutcomesCarryWhatTheFleetCounts(t *testing.T) {
 	}
 }
 
+// A call that may repeat one whose worker died tells so by the call that succeeds,
+// and by no other.
+func TestRouter_TheSuccessTellsOfLostCalls(t *testing.T) {
+	b := newBench(t, pool("a b", first), nil)
+	b.fail("a", fails(lm.Overloaded, 0))
+	if got := b.call(t, func(c *lm.Call) { c.Lost = []lm.Epoch{2, 4} }); got != "b" {
+		t.Fatal(got)
+	}
+	if diff := cmp.Diff([][]string{nil, {"0-op/turn:1/2", "0-op/turn:1/4"}}, [][]string{b.outcomes[0].Lost, b.outcomes[1].Lost}); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestRouter_Admission(t *testing.T) {
 	limited := func(id string) fleet.Spec {
 		spec := pool("a b", first)

@@ -68,7 +68,8 @@ func New(o Options) *Router {
 // answer, whose Model is the member's ID. Errors: an lm.Parked where the
 // operation is to wait, with no attempt counted; UnknownModel; ContextOverflow and
 // InvalidRequest where no member could serve the call; else the provider's, with
-// ErrPoolExhausted in its chain where every member was tried.
+// ErrPoolExhausted in its chain where every member was tried. With an error the
+// answer's Route alone is set.
 func (r *Router) Call(ctx context.Context, call lm.Call) (lm.Answer, error) {
 	r.fresh(ctx, &call)
 	snap := r.opts.Snapshot()
@@ -79,7 +80,11 @@ func (r *Router) Call(ctx context.Context, call lm.Call) (lm.Answer, error) {
 	ask := &Ask{Key: HomeKey(pool, &call), Needs: needsOf(snap, pool, &call)}
 	t := trip{r: r, call: call, snap: snap, pool: pool, ask: ask, here: -1, stream: newStream(call.Stream)}
 	t.stick(ctx)
-	return t.run(ctx)
+	answer, err := t.run(ctx)
+	if err != nil {
+		return lm.Answer{Route: t.told(ctx, err)}, err
+	}
+	return answer, nil
 }
 
 // freshened marks in a call's memo that its claim has asked for a fresh snapshot.

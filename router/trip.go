@@ -231,7 +231,7 @@ func (t *trip) park(until time.Time, reason string) error {
 // loudly where this call moved, quietly where it began with a stand-in because a
 // pool is poorly, which many do.
 func (t *trip) note(d *Decision) {
-	text := "v" + strconv.FormatUint(d.Version, 10) + " " + t.pool.Spec.ID + ": " + t.verdicts(d.Seat, d.Reason)
+	text := t.line(d.Version, d.Seat, d.Reason)
 	t.route, t.detour = append(t.route, text), false
 	t.r.opts.Metrics.Switches.WithLabelValues(t.pool.Spec.ID, string(d.Reason)).Inc()
 	level := zerolog.DebugLevel
@@ -240,6 +240,20 @@ func (t *trip) note(d *Decision) {
 	}
 	t.r.opts.Log.WithLevel(level).Str("trace_id", string(t.call.ID)).Str("pool", t.pool.Spec.ID).Str("member", d.Model.Spec.ID).
 		Str("reason", string(d.Reason)).Uint64("snapshot", d.Version).Str("members", text).Msg("failover")
+}
+
+func (t *trip) line(version uint64, seat int, why Reason) string {
+	return "v" + strconv.FormatUint(version, 10) + " " + t.pool.Spec.ID + ": " + t.verdicts(seat, why)
+}
+
+// told is the route of a call that ended in an error: its choices, and how every
+// member stood at the end. A model alone is named by its error, unless it parks.
+func (t *trip) told(ctx context.Context, err error) []string {
+	var parked *lm.Parked
+	if ctx.Err() != nil || len(t.pool.Members) == 1 && !errors.As(err, &parked) {
+		return t.route
+	}
+	return append(t.route, t.line(t.snap.Version, -1, ""))
 }
 
 // verdicts is a word of every member.
