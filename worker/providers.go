@@ -57,7 +57,7 @@ func open(ctx context.Context, b *config.Backend, key lighterman.Secret) (provid
 	}}
 	switch b.Provider {
 	case "anthropic":
-		return anthropic.New(anthropic.Options{Options: o})
+		return anthropic.Open(anthropic.Options{Options: o})
 	case "gemini":
 		return gemini.New(ctx, gemini.Options{Options: o})
 	case "vertex":
