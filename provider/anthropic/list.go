@@ -66,13 +66,11 @@ func offering(m *anthropic.ModelInfo) lm.Offering {
 	o := lm.Offering{Name: m.ID, Window: int(m.MaxInputTokens), Can: map[lm.Capability]bool{
 		lm.CanChat: true, lm.CanPrompt: true, lm.CanStream: true, lm.CanTools: true, lm.CanEmbed: false,
 	}}
-	if m.JSON.Capabilities.Valid() {
-		if m.Capabilities.JSON.ImageInput.Valid() {
-			o.Can[lm.CanVision] = m.Capabilities.ImageInput.Supported
-		}
-		if m.Capabilities.JSON.Thinking.Valid() {
-			o.Can[lm.CanThink] = m.Capabilities.Thinking.Supported
-		}
+	if can := &m.Capabilities; can.JSON.ImageInput.Valid() {
+		o.Can[lm.CanVision] = can.ImageInput.Supported
+	}
+	if can := &m.Capabilities; can.JSON.Thinking.Valid() {
+		o.Can[lm.CanThink] = can.Thinking.Supported
 	}
 	return o
 }
