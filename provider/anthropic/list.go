@@ -56,7 +56,7 @@ func (a *API) listing(ctx context.Context) (*exchange, context.Context, context.
 // that could not be read.
 func (x *exchange) listFailure(err error) error {
 	if x.Status != 0 && x.Status < 400 && context.Cause(x.ctx) == nil {
-		return lm.Errorf(lm.ProviderFailed, "the list of models is none; is this address an Anthropic API?")
+		return lm.Errorf(lm.ProviderFailed, "the answer is no list of models; is this address an Anthropic API?")
 	}
 	return x.failure(err)
 }
