@@ -246,10 +246,19 @@ func TestThoughts_WithoutAnOriginAreSent(t *testing.T) {
 // texts could not be put back at their places, and the API refuses them elsewhere.
 func TestThoughts_BetweenTextsAreNotKept(t *testing.T) {
 	server := newServer(t)
-	server.says(events(begins, thinks(0, "a", "SIG1"), text(1, "One. "), thinks(2, "b", "SIG2"), text(3, "Two."), ends("end_turn"), stops)...)
-	m := message(t, call(t, open(t, server, nil), `{`+question+`}`))
-	if m["content"] != "One. Two." || m["reasoning_details"] != nil {
-		t.Errorf("content %v, reasoning_details %v", m["content"], m["reasoning_details"])
+	for _, said := range [][]string{
+		events(thinks(0, "a", "SIG1"), text(1, "One. "), thinks(2, "b", "SIG2"), text(3, "Two.")),
+		events(uses(0, "c1"), thinks(1, "a", "SIG1"), text(2, "One. Two.")),
+	} {
+		server.says(events(begins, said, ends("end_turn"), stops)...)
+		m := message(t, call(t, open(t, server, nil), `{`+question+`}`))
+		if m["content"] != "One. Two." || m["reasoning_details"] != nil {
+			t.Errorf("content %v, reasoning_details %v", m["content"], m["reasoning_details"])
+		}
+	}
+	server.says(events(begins, thinks(0, "a", "SIG1"), text(1, "One. "), text(2, "Two."), ends("end_turn"), stops)...) // two texts in a row are one
+	if m := message(t, call(t, open(t, server, nil), `{`+question+`}`)); m["reasoning_details"] == nil {
+		t.Error("thoughts before two texts in a row are lost")
 	}
 }
 
@@ -259,15 +268,22 @@ func TestThoughts_OlderModelDoesNotBeginInALoop(t *testing.T) {
 	server := newServer(t)
 	api := open(t, server, nil)
 	loop := `{"messages":[{"role":"user","content":"Go."},{"role":"assistant","tool_calls":[{"id":"c1","function":{"name":"look","arguments":"{}"}}]%s},
-		{"role":"tool","tool_call_id":"c1","content":"blue"}],"reasoning_effort":"low"}`
+		{"role":"tool","tool_call_id":"c1","content":"blue"}%s],"reasoning_effort":"low"}`
 	signed := `,"reasoning_details":[{"type":"reasoning.text","format":"anthropic-claude-v1","text":"Hm.","signature":"SIG","index":0}]`
-	for details, want := range map[string]bool{"": false, signed: true} {
-		_, err := api.Call(context.Background(), lm.Call{Kind: "chat", Model: "claude-sonnet-4-5", Body: json.RawMessage(fmt.Sprintf(loop, details))})
+	for _, c := range []struct {
+		details, more string
+		want          bool
+	}{
+		{"", "", false},
+		{signed, "", true},
+		{"", `,{"role":"assistant","content":"Blue."},{"role":"user","content":"Why?"}`, true}, // that loop is over
+	} {
+		_, err := api.Call(context.Background(), lm.Call{Kind: "chat", Model: "claude-sonnet-4-5", Body: json.RawMessage(fmt.Sprintf(loop, c.details, c.more))})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, got := object(t, server.last(t))["thinking"]; got != want {
-			t.Errorf("thinking asked for: %v, want %v", got, want)
+		if _, got := object(t, server.last(t))["thinking"]; got != c.want {
+			t.Errorf("thinking asked for: %v, want %v", got, c.want)
 		}
 	}
 }

@@ -58,7 +58,8 @@ func TestFailure_WhatIsNoAnthropicApi(t *testing.T) {
 			if err := ask(api); lm.KindOf(err) != c.want {
 				t.Errorf("call: %v, want %s", err, c.want)
 			}
-			if _, err := api.List(context.Background()); c.status != 200 && lm.KindOf(err) != lm.ProviderFailed {
+			_, err := api.List(context.Background())
+			if c.status != 200 && (lm.KindOf(err) != lm.ProviderFailed || !strings.Contains(err.Error(), "no list of models")) {
 				t.Errorf("list: %v, want provider", err)
 			}
 			if followed {
@@ -112,6 +113,7 @@ func TestCall_UsesItsConnectionAgain(t *testing.T) {
 	api := answering(t, func(w http.ResponseWriter, r *http.Request) {
 		seen[r.RemoteAddr] = true
 		stream(w, pieces(events(begins, text(0, "Yes."), ends("end_turn"), stops)...)...)
+		w.(http.Flusher).Flush() // the connection's end of the answer comes later than message_stop
 	})
 	for range 5 {
 		call(t, api, `{`+question+`}`)

@@ -56,7 +56,7 @@ func (a *API) listing(ctx context.Context) (*exchange, context.Context, context.
 // that could not be read.
 func (x *exchange) listFailure(err error) error {
 	if x.Status != 0 && x.Status < 400 && context.Cause(x.ctx) == nil {
-		return lm.Errorf(lm.ProviderFailed, "the list of models is none; is this address an Anthropic API?")
+		return lm.Errorf(lm.ProviderFailed, "the answer is no list of models; is this address an Anthropic API?")
 	}
 	return x.failure(err)
 }
@@ -66,13 +66,11 @@ func offering(m *anthropic.ModelInfo) lm.Offering {
 	o := lm.Offering{Name: m.ID, Window: int(m.MaxInputTokens), Can: map[lm.Capability]bool{
 		lm.CanChat: true, lm.CanPrompt: true, lm.CanStream: true, lm.CanTools: true, lm.CanEmbed: false,
 	}}
-	if m.JSON.Capabilities.Valid() {
-		if m.Capabilities.JSON.ImageInput.Valid() {
-			o.Can[lm.CanVision] = m.Capabilities.ImageInput.Supported
-		}
-		if m.Capabilities.JSON.Thinking.Valid() {
-			o.Can[lm.CanThink] = m.Capabilities.Thinking.Supported
-		}
+	if can := &m.Capabilities; can.JSON.ImageInput.Valid() {
+		o.Can[lm.CanVision] = can.ImageInput.Supported
+	}
+	if can := &m.Capabilities; can.JSON.Thinking.Valid() {
+		o.Can[lm.CanThink] = can.Thinking.Supported
 	}
 	return o
 }

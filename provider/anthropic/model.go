@@ -4,7 +4,8 @@ import "strings"
 
 // generation is a model's version as its name tells it, times ten: 45 for
 // claude-sonnet-4-5-20250929, 50 for claude-opus-5, 35 for claude-3-5-haiku-latest. A
-// name without one is taken for the newest, as aliases of gateways are.
+// name without one, and one that is not Claude's, is taken for the newest: aliases of
+// gateways are such names, and what it leaves out is refused by no model.
 type generation int
 
 const newest generation = 99
@@ -22,6 +23,9 @@ const (
 // generationOf reads the version off a model's name: the first one or two numbers
 // that are too short for a date.
 func generationOf(model string) generation {
+	if !strings.Contains(strings.ToLower(model), "claude") {
+		return newest
+	}
 	var numbers []int
 	for _, piece := range strings.FieldsFunc(model, func(r rune) bool { return strings.ContainsRune("-@._:/", r) }) {
 		n, ok := short(piece)

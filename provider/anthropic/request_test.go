@@ -29,7 +29,7 @@ const asked = `"messages":[{"role":"user","content":[{"type":"text","text":"Why?
 var translations = []translation{
 	{
 		name: "a question",
-		body: `{"model":"pool",` + question + `,"stream":true,"seed":7,"logprobs":true,"n":1,"store":false}`,
+		body: `{"model":"pool",` + question + `,"stream":true,"seed":7,"logprobs":true,"n":1,"store":false,"thinking":null,"top_k":null}`,
 		want: `{` + asked + `,"max_tokens":32000}`,
 	},
 	{
@@ -112,6 +112,13 @@ var translations = []translation{
 				{"type":"text","text":"And now?","cache_control":{"type":"ephemeral"}}]}],"max_tokens":32000}`,
 	},
 	{
+		name: "arguments that are null",
+		call: lm.Call{Model: "claude-test"},
+		body: `{"messages":[{"role":"user","content":"Go."},{"role":"assistant","tool_calls":[{"id":"c","function":{"name":"f","arguments":"null"}}]},{"role":"tool","tool_call_id":"c","content":"ok"}],"cache_control":null}`,
+		want: `{"messages":[{"role":"user","content":[{"type":"text","text":"Go."}]},{"role":"assistant","content":[{"type":"tool_use","id":"c","name":"f","input":{"arguments":"null"}}]},
+			{"role":"user","content":[{"type":"tool_result","tool_use_id":"c","content":[{"type":"text","text":"ok"}]}]}],"max_tokens":32000}`,
+	},
+	{
 		name: "an answer to go on with ends without white space",
 		body: `{"messages":[{"role":"user","content":"Go."},{"role":"assistant","content":"It is \n"}]}`,
 		want: `{"messages":[{"role":"user","content":[{"type":"text","text":"Go.","cache_control":{"type":"ephemeral"}}]},
@@ -151,6 +158,7 @@ var translations = []translation{
 	effort("claude-sonnet-4-5", `"high","tools":[{"function":{"name":"f"}}],"tool_choice":"required"`,
 		`"tool_choice":{"type":"any"},"tools":[{"name":"f","input_schema":{"type":"object","properties":{}},"cache_control":{"type":"ephemeral"}}]`),
 	effort("claude-sonnet-4-5", `"high","thinking":{"type":"enabled","budget_tokens":3000}`, `"thinking":{"type":"enabled","budget_tokens":3000}`),
+	effort("claude-opus-5", `"high","thinking":{"type":"disabled"}`, `"thinking":{"type":"disabled"}`),
 	effort("claude-opus-5", `"high","output_config":{"effort":"low"},"provider":{"order":["x"]},"chat_template_kwargs":{}`, `"output_config":{"effort":"low"}`),
 }
 

@@ -108,7 +108,7 @@ func (x *exchange) read(resp *http.Response, c *provider.Completion, cancel cont
 		switch e.Type {
 		case "message_stop":
 			late := time.AfterFunc(drain, cancel)
-			for decoder.Next() { //nolint:revive // nothing counts behind the end
+			for decoder.Next() { // nothing counts behind the end
 			}
 			late.Stop()
 			return a.end()

@@ -106,7 +106,7 @@ func (Anthropic) Read(r *http.Request, body []byte) (Asked, error) {
 	if err := d.Decode(&q); err != nil {
 		return Asked{}, err
 	}
-	if _, err := d.Token(); err != io.EOF { //nolint:errorlint // json returns it bare
+	if _, err := d.Token(); err != io.EOF {
 		return Asked{}, errors.New("something behind the body")
 	}
 	if err := q.check(); err != nil {
@@ -239,14 +239,14 @@ func (c *anthropicContent) check(role string) error {
 		}
 	case "thinking":
 		if role != "assistant" || c.Signature == "" || c.Cache != nil {
-			return errors.New("Invalid `signature` in `thinking` block")
+			return errors.New("thinking: invalid signature")
 		}
 	case "redacted_thinking":
 		if role != "assistant" || c.Data == "" || c.Cache != nil {
 			return errors.New("redacted_thinking: Field required")
 		}
 	default:
-		return fmt.Errorf("Input tag '%s' found using 'type' does not match any of the expected tags", c.Type)
+		return fmt.Errorf("%q is no type of a content block", c.Type)
 	}
 	return nil
 }
