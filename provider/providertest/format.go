@@ -19,7 +19,7 @@ type Format interface {
 	// it. Exactly one piece is Terminal: a stream cut before the end of that piece
 	// was interrupted, one cut behind it was not.
 	Stream(a Asked, r Reply) []Piece
-	// List is the answer to a listing.
+	// List is the answer to a listing or, where a.Kind is probe, to a probe.
 	List(a Asked, offerings []lm.Offering) Response
 	// Errors are the vendor's error answers, at least one for each kind that it can
 	// say, with every form of Retry-After that it has.

@@ -54,6 +54,10 @@ func (f OpenAI) Read(r *http.Request, body []byte) (Asked, error) {
 		a.Kind = "list"
 		return a, nil
 	}
+	if r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, "/key") && f.Name() == "openrouter" {
+		a.Kind = "probe"
+		return a, nil
+	}
 	switch path := r.URL.Path; {
 	case r.Method != http.MethodPost:
 		return a, fmt.Errorf("want POST")
@@ -174,7 +178,10 @@ func (f OpenAI) Whole(a Asked, r Reply) Response {
 }
 
 // List satisfies Format.
-func (f OpenAI) List(_ Asked, offerings []lm.Offering) Response {
+func (f OpenAI) List(a Asked, offerings []lm.Offering) Response {
+	if a.Kind == "probe" {
+		return Response{Body: `{"data":{"label":"sk-or-v1-0e6...1c96","limit":100,"usage":0,"is_free_tier":false,"limit_remaining":100}}`}
+	}
 	data := []object{}
 	for _, o := range offerings {
 		m := object{"id": o.Name, "object": "model", "created": 1686935002, "owned_by": f.Name()}
