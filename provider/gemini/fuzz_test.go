@@ -53,7 +53,7 @@ func read(t *testing.T, from io.Reader, size int) string {
 	for {
 		n, err := e.Read(p)
 		b.Write(p[:n])
-		if err == io.EOF { //nolint:errorlint // io.Reader returns it bare
+		if err == io.EOF {
 			return b.String()
 		}
 		if err != nil {

@@ -137,7 +137,7 @@ func (f Gemini) Faults(a Asked) []FaultCase {
 		{"overloaded, an event (seen)", []Piece{begun, event(503, "UNAVAILABLE", geminiBusy)}, lm.Overloaded},
 		{"rate limit, an event", []Piece{begun, event(429, "RESOURCE_EXHAUSTED", geminiVertex429)}, lm.RateLimited},
 		{"quota of the day, an event", []Piece{begun, event(429, "RESOURCE_EXHAUSTED", geminiQuotaText, geminiPerDay)}, lm.QuotaExhausted},
-		{"internal, an event", []Piece{begun, event(500, "INTERNAL", "Internal error encountered.")}, lm.ProviderFailed},
+		{"internal, an event", []Piece{begun, event(500, "INTERNAL", "Internal error encountered.")}, lm.StreamInterrupted},
 		{"time-out, an event", []Piece{begun, event(504, "DEADLINE_EXCEEDED", "Deadline expired before operation could complete.")}, lm.TimedOut},
 		{"SAFETY", []Piece{begun, finish("SAFETY")}, lm.ContentFiltered},
 		{"RECITATION", []Piece{begun, finish("RECITATION")}, lm.ContentFiltered},
