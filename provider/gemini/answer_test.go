@@ -187,6 +187,35 @@ func TestStream_WhatIsNoEvent(t *testing.T) {
 	}
 }
 
+// TestStream_AnErrorWithoutItsLineBreak is an error all the same.
+func TestStream_AnErrorWithoutItsLineBreak(t *testing.T) {
+	f := serve(t, event(fine)+`{"error":{"code":503,"message":"busy","status":"UNAVAILABLE"}}`)
+	if _, err := open(t, f.options()).Call(t.Context(), streamed(chatCall(gemini25, user("")))); lm.KindOf(err) != lm.Overloaded {
+		t.Errorf("error %v", err)
+	}
+}
+
+// TestAnswer_OfNothing: whole it is the provider's failure, a stream was interrupted.
+func TestAnswer_OfNothing(t *testing.T) {
+	f := serve(t, `{"usageMetadata":{}}`, event(`{"usageMetadata":{}}`))
+	client := open(t, f.options())
+	if _, err := client.Call(t.Context(), chatCall(gemini25, user(""))); lm.KindOf(err) != lm.ProviderFailed {
+		t.Errorf("error %v", err)
+	}
+	if _, err := client.Call(t.Context(), streamed(chatCall(gemini25, user("")))); lm.KindOf(err) != lm.StreamInterrupted {
+		t.Errorf("streamed: error %v", err)
+	}
+}
+
+// TestAnswer_EachSignedThoughtIsItsOwn.
+func TestAnswer_EachSignedThoughtIsItsOwn(t *testing.T) {
+	f := serve(t, `{"candidates":[{"content":{"parts":[{"text":"one","thought":true,"thoughtSignature":"MQ=="},{"text":"two","thought":true,"thoughtSignature":"Mg=="},{"text":"a"}]},"finishReason":"STOP"}]}`)
+	got := call(t, open(t, f.options()), chatCall(gemini25, user(""))).Details
+	if len(got) != 2 || got[0].Text != "one" || got[1].Text != "two" || got[1].Signature != "Mg==" {
+		t.Errorf("blocks %+v", got)
+	}
+}
+
 // TestErrors_TellNothing: neither the key nor the prompt is in an error, or in what
 // the SDK logs, whatever the API writes.
 func TestErrors_TellNothing(t *testing.T) {

@@ -59,6 +59,7 @@ func (f Gemini) Errors() []ErrorCase {
 		geminiFailure("429 per minute, RetryInfo (seen)", 429, "RESOURCE_EXHAUSTED", geminiQuotaText, lm.RateLimited, geminiPerMinute, geminiHelp, geminiRetry("34s")).waits(34 * time.Second),
 		geminiFailure("429 per minute, fraction (seen)", 429, "RESOURCE_EXHAUSTED", geminiQuotaText+"\nPlease retry in 20.04466179s.", lm.RateLimited, geminiHelp, geminiPerMinute, geminiRetry("20.044661790s")).waits(20044 * time.Millisecond),
 		geminiFailure("429 as a list (seen)", 429, "RESOURCE_EXHAUSTED", geminiQuotaText, lm.RateLimited, geminiPerMinute, geminiRetry("8s")).listed().waits(8 * time.Second),
+		geminiFailure("429 per minute, no wait (seen)", 429, "RESOURCE_EXHAUSTED", geminiQuotaText, lm.RateLimited, geminiPerMinute, geminiHelp),
 		geminiFailure("429 without details (seen)", 429, "RESOURCE_EXHAUSTED", "Resource has been exhausted (e.g. check quota).", lm.RateLimited),
 		geminiFailure("429 per day (seen)", 429, "RESOURCE_EXHAUSTED", geminiQuotaText, lm.QuotaExhausted, geminiPerDay, geminiHelp, geminiRetry("13s")).waits(13 * time.Second),
 		geminiFailure("429 per day and minute (seen)", 429, "RESOURCE_EXHAUSTED", geminiQuotaText, lm.QuotaExhausted, geminiPerMinute, geminiPerDay),
