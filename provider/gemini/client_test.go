@@ -256,13 +256,17 @@ func TestVertex_CredentialsThatComeLater(t *testing.T) {
 	call(t, client, chatCall(gemini25, user("")))
 }
 
-// TestVertex_TheTokenIsNotTold, though it looks like nothing in particular.
-func TestVertex_TheTokenIsNotTold(t *testing.T) {
-	f := serve(t, `401 {"error":{"code":401,"message":"no right for plainlookingtoken","status":"UNAUTHENTICATED"}}`)
-	o := onVertex(f.options())
-	o.Token = func(context.Context) (lm.Secret, error) { return "plainlookingtoken", nil }
-	_, err := open(t, o).Call(t.Context(), chatCall(gemini25, user("")))
-	if lm.KindOf(err) != lm.Unauthorized || strings.Contains(err.Error(), "plainlooking") {
-		t.Errorf("error %v", err)
+// TestErrors_PlainCredentials: a key or token is not told, though it looks like
+// nothing in particular.
+func TestErrors_PlainCredentials(t *testing.T) {
+	f := serve(t, `401 {"error":{"code":401,"message":"no right for plainlooking","status":"UNAUTHENTICATED"}}`)
+	key, token := f.options(), onVertex(f.options())
+	key.Key = "plainlooking"
+	token.Token = func(context.Context) (lm.Secret, error) { return "plainlooking", nil }
+	for _, o := range []gemini.Options{key, token} {
+		_, err := open(t, o).Call(t.Context(), chatCall(gemini25, user("")))
+		if lm.KindOf(err) != lm.Unauthorized || strings.Contains(err.Error(), "plain") {
+			t.Errorf("error %v", err)
+		}
 	}
 }
