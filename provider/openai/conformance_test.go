@@ -1,8 +1,10 @@
 package openai
 
 import (
+	"os"
 	"testing"
 
+	lm "github.com/lighterman/lighterman"
 	"github.com/lighterman/lighterman/provider"
 	"github.com/lighterman/lighterman/provider/providertest"
 )
@@ -15,7 +17,7 @@ func TestConformance(t *testing.T) {
 		"mistral":    nil,
 		"vllm":       {"quota_exhausted"},
 		"azure":      nil,
-		"ollama":     {"cached", "thoughts"},
+		"ollama":     {"cached", "thoughts"}, // as a compatible server; its own adapter is package ollama
 	}
 	for vendor, lack := range lacks {
 		t.Run(vendor, func(t *testing.T) {
@@ -26,4 +28,29 @@ func TestConformance(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestRealServer asks the compatible server at OPENAI_TEST_BASE_URL, with
+// OPENAI_TEST_KEY, of OPENAI_TEST_MODEL or the first model that it lists.
+func TestRealServer(t *testing.T) {
+	address := os.Getenv("OPENAI_TEST_BASE_URL")
+	if address == "" {
+		t.Skip("OPENAI_TEST_BASE_URL is not set: no real server is asked")
+	}
+	a, err := New(Vendor("openai", provider.Options{BaseURL: address, Key: lm.Secret(os.Getenv("OPENAI_TEST_KEY"))}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Probe(t.Context()); err != nil {
+		t.Fatalf("probe: %v", err)
+	}
+	offerings, err := a.List(t.Context())
+	if err != nil {
+		t.Fatalf("list: %v", err)
+	}
+	model := os.Getenv("OPENAI_TEST_MODEL")
+	if model == "" && len(offerings) > 0 {
+		model = offerings[0].Name
+	}
+	providertest.Real(t, a, model)
 }

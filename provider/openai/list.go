@@ -29,7 +29,7 @@ type wireModel struct {
 // List satisfies provider.API: GET /models, with the context length and the
 // capabilities of those that name them.
 func (a *API) List(ctx context.Context) ([]lm.Offering, error) {
-	body, err := a.get(ctx, "/models")
+	body, err := a.Ask(ctx, http.MethodGet, "/models", nil)
 	if err != nil {
 		return nil, err
 	}
@@ -82,22 +82,25 @@ func (m *wireModel) can() map[lm.Capability]bool {
 
 // Probe satisfies provider.API.
 func (a *API) Probe(ctx context.Context) error {
-	_, err := a.get(ctx, a.quirks.ProbePath)
+	_, err := a.Ask(ctx, http.MethodGet, a.quirks.ProbePath, nil)
 	return err
 }
 
-func (a *API) get(ctx context.Context, path string) ([]byte, error) {
+// Ask gets the answer of a path beneath the base URL within the time of a listing,
+// for servers that tell of themselves in words of their own. A POST's body is JSON.
+// Errors as those of List.
+func (a *API) Ask(ctx context.Context, method, path string, body []byte) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, a.times.List)
 	defer cancel()
-	x := &exchange{api: a, ctx: ctx}
-	resp, err := x.do(http.MethodGet, path)
+	x := &exchange{api: a, ctx: ctx, body: body}
+	resp, err := x.do(method, path)
 	if err != nil {
 		return nil, err
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
+	answer, err := io.ReadAll(resp.Body)
 	if err != nil {
 		return nil, provider.Failure(ctx, err, false)
 	}
-	return body, nil
+	return answer, nil
 }

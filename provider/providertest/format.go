@@ -43,6 +43,7 @@ type Asked struct {
 	Inputs   []string // of an embed call
 	Max      int      // tokens of output; 0: not said
 	Key      string   // the credential that came
+	Path     string   // of the URL; the server sets it
 }
 
 // Reply is what a model says.

@@ -40,7 +40,6 @@ type Server struct {
 // Seen is a request that the server read.
 type Seen struct {
 	Asked
-	Path   string
 	Header http.Header
 	Body   []byte
 	Sent   int64 // bytes of the answer's body that were written
@@ -145,7 +144,8 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		http.NotFound(w, r)
 		return
 	}
-	one := &Seen{Asked: asked, Path: r.URL.Path, Header: r.Header.Clone(), Body: body}
+	asked.Path = r.URL.Path
+	one := &Seen{Asked: asked, Header: r.Header.Clone(), Body: body}
 	step, offerings := s.next(one)
 	p := &play{server: s, seen: one, step: step, w: w, r: r}
 	p.run(offerings)

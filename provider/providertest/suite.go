@@ -269,7 +269,7 @@ func read(t *testing.T, a lm.Answer) said {
 }
 
 // failed checks an error: its kind, that it is an *Error, and that it tells no secret.
-func (s *suite) failed(t *testing.T, err error, kinds ...lm.Kind) *lm.Error {
+func (s *suite) failed(t *testing.T, err error, kinds ...lm.Kind) {
 	t.Helper()
 	if err == nil {
 		t.Fatalf("no error, want %v", kinds)
@@ -295,7 +295,6 @@ func (s *suite) failed(t *testing.T, err error, kinds ...lm.Kind) *lm.Error {
 	if len(err.Error()) > 1000 {
 		t.Errorf("an error of %d bytes", len(err.Error()))
 	}
-	return e
 }
 
 // within fails the test where f takes longer than any machine needs.

@@ -27,7 +27,8 @@ func (s *suite) errors(t *testing.T) {
 					call.Stream = got.add
 				}
 				_, err := api.Call(t.Context(), call)
-				failure := s.failed(t, err, e.Kind)
+				s.failed(t, err, e.Kind)
+				failure := lm.AsError(err)
 				if slack := time.Second + time.Since(begin); failure.RetryAfter > e.RetryAfter+time.Second || failure.RetryAfter < e.RetryAfter-slack || e.RetryAfter > 0 && failure.RetryAfter <= 0 {
 					t.Errorf("RetryAfter %v, want %v", failure.RetryAfter, e.RetryAfter)
 				}
@@ -261,7 +262,7 @@ func (s *suite) cancel(t *testing.T) {
 	}
 }
 
-func (s *suite) cancelled(t *testing.T, server *Server, api provider.API, ctx context.Context, call lm.Call) { //nolint:revive // the test comes first, as everywhere
+func (s *suite) cancelled(t *testing.T, server *Server, api provider.API, ctx context.Context, call lm.Call) {
 	t.Helper()
 	within(t, plenty, func(context.Context) {
 		_, err := api.Call(ctx, call)

@@ -59,7 +59,7 @@ func (s *suite) request(t *testing.T) {
 			t.Fatalf("%d requests", len(got))
 		}
 		a := got[0].Asked
-		want := Asked{Kind: "chat", Model: "alpha", Stream: streamed, Messages: a.Messages, Question: "Second question", System: "Be brief.", Max: 77, Key: CanaryKey}
+		want := Asked{Kind: "chat", Model: "alpha", Stream: streamed, Messages: a.Messages, Question: "Second question", System: "Be brief.", Max: 77, Key: CanaryKey, Path: a.Path}
 		if g, w := fmt.Sprintf("%+v", a), fmt.Sprintf("%+v", want); g != w && !s.lacks("request") {
 			t.Errorf("asked\n%s, want\n%s", g, w)
 		}
