@@ -3,7 +3,7 @@ package gemini_test
 import (
 	"bytes"
 	"encoding/json"
-	"io"
+	"fmt"
 	"log"
 	"net/http"
 	"net/http/httptest"
@@ -196,7 +196,7 @@ func TestStream_WhatIsNoEvent(t *testing.T) {
 // TestStream_AModelThatThinksMayBeSilentForLonger.
 func TestStream_AModelThatThinksMayBeSilentForLonger(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		io.WriteString(w, event(`{"candidates":[{"content":{"parts":[{"text":"so"}]}}]}`))
+		fmt.Fprint(w, event(`{"candidates":[{"content":{"parts":[{"text":"so"}]}}]}`))
 		w.(http.Flusher).Flush()
 		silence := time.NewTimer(300 * time.Millisecond)
 		defer silence.Stop()
@@ -204,7 +204,7 @@ func TestStream_AModelThatThinksMayBeSilentForLonger(t *testing.T) {
 		case <-silence.C:
 		case <-r.Context().Done():
 		}
-		io.WriteString(w, event(fine))
+		fmt.Fprint(w, event(fine))
 	}))
 	t.Cleanup(server.Close)
 	client := open(t, gemini.Options{Options: provider.Options{BaseURL: server.URL, Timeouts: provider.Timeouts{Idle: 20 * time.Millisecond, Reasoning: time.Minute}}})
