@@ -3,13 +3,18 @@ package gemini_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"log"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	lm "github.com/lighterman/lighterman"
 	"github.com/lighterman/lighterman/provider"
+	"github.com/lighterman/lighterman/provider/gemini"
 )
 
 func event(json string) string { return "data: " + json + "\r\n\r\n" }
@@ -114,6 +119,7 @@ func TestAnswer_Ends(t *testing.T) {
 		kind   lm.Kind // empty: an answer
 	}{
 		{finish("STOP"), ""}, {finish("MAX_TOKENS"), ""}, {finish("CONTINUATION"), ""},
+		{`{"candidates":[{"content":{"parts":[{"text":"a"}]},"finishReason":"CONTINUATION","continuationToken":"dG9rZW4="}]}`, ""},
 		{finish("SAFETY"), lm.ContentFiltered}, {finish("RECITATION"), lm.ContentFiltered}, {finish("BLOCKLIST"), lm.ContentFiltered}, {finish("PROHIBITED_CONTENT"), lm.ContentFiltered},
 		{finish("SPII"), lm.ContentFiltered}, {finish("LANGUAGE"), lm.ContentFiltered}, {finish("IMAGE_SAFETY"), lm.ContentFiltered}, {finish("MODEL_ARMOR"), lm.ContentFiltered},
 		{finish("MALFORMED_FUNCTION_CALL"), lm.ProviderFailed}, {finish("UNEXPECTED_TOOL_CALL"), lm.ProviderFailed}, {finish("OTHER"), lm.ProviderFailed}, {finish("the secret reason"), lm.ProviderFailed},
@@ -184,6 +190,60 @@ func TestStream_WhatIsNoEvent(t *testing.T) {
 				t.Errorf("%+v", got)
 			}
 		})
+	}
+}
+
+// TestStream_AModelThatThinksMayBeSilentForLonger.
+func TestStream_AModelThatThinksMayBeSilentForLonger(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprint(w, event(`{"candidates":[{"content":{"parts":[{"text":"so"}]}}]}`))
+		w.(http.Flusher).Flush()
+		silence := time.NewTimer(300 * time.Millisecond)
+		defer silence.Stop()
+		select {
+		case <-silence.C:
+		case <-r.Context().Done():
+		}
+		fmt.Fprint(w, event(fine))
+	}))
+	t.Cleanup(server.Close)
+	client := open(t, gemini.Options{Options: provider.Options{BaseURL: server.URL, Timeouts: provider.Timeouts{Idle: 20 * time.Millisecond, Reasoning: time.Minute}}})
+	for model, kind := range map[string]lm.Kind{gemini25: "", gemini3: "", "gemini-2.0-flash": lm.TimedOut} {
+		if _, err := client.Call(t.Context(), streamed(chatCall(model, user("")))); lm.KindOf(err) != kind {
+			t.Errorf("%s: %v, want %q", model, err, kind)
+		}
+	}
+	if _, err := client.Call(t.Context(), streamed(chatCall(gemini25, user(`"reasoning_effort":"none"`)))); lm.KindOf(err) != lm.TimedOut {
+		t.Errorf("a model told not to think: %v", err)
+	}
+}
+
+// TestStream_AnErrorWithoutItsLineBreak is an error all the same.
+func TestStream_AnErrorWithoutItsLineBreak(t *testing.T) {
+	f := serve(t, event(fine)+`{"error":{"code":503,"message":"busy","status":"UNAVAILABLE"}}`)
+	if _, err := open(t, f.options()).Call(t.Context(), streamed(chatCall(gemini25, user("")))); lm.KindOf(err) != lm.Overloaded {
+		t.Errorf("error %v", err)
+	}
+}
+
+// TestAnswer_OfNothing: whole it is the provider's failure, a stream was interrupted.
+func TestAnswer_OfNothing(t *testing.T) {
+	f := serve(t, `{"usageMetadata":{}}`, event(`{"usageMetadata":{}}`))
+	client := open(t, f.options())
+	if _, err := client.Call(t.Context(), chatCall(gemini25, user(""))); lm.KindOf(err) != lm.ProviderFailed {
+		t.Errorf("error %v", err)
+	}
+	if _, err := client.Call(t.Context(), streamed(chatCall(gemini25, user("")))); lm.KindOf(err) != lm.StreamInterrupted {
+		t.Errorf("streamed: error %v", err)
+	}
+}
+
+// TestAnswer_EachSignedThoughtIsItsOwn.
+func TestAnswer_EachSignedThoughtIsItsOwn(t *testing.T) {
+	f := serve(t, `{"candidates":[{"content":{"parts":[{"text":"one","thought":true,"thoughtSignature":"MQ=="},{"text":"two","thought":true,"thoughtSignature":"Mg=="},{"text":"a"}]},"finishReason":"STOP"}]}`)
+	got := call(t, open(t, f.options()), chatCall(gemini25, user(""))).Details
+	if len(got) != 2 || got[0].Text != "one" || got[1].Text != "two" || got[1].Signature != "Mg==" {
+		t.Errorf("blocks %+v", got)
 	}
 }
 

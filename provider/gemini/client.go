@@ -134,7 +134,7 @@ func (c *Client) generate(ctx context.Context, call *lm.Call, chat *provider.Cha
 			return c.models.GenerateContent(ctx, call.Model, contents, config)
 		})
 		if err != nil {
-			return lm.Answer{}, c.failed(ctx, f, err, call, chat)
+			return lm.Answer{}, c.failed(ctx, f, err, call)
 		}
 		if err := g.add(answer); err != nil {
 			return lm.Answer{}, err
@@ -145,10 +145,10 @@ func (c *Client) generate(ctx context.Context, call *lm.Call, chat *provider.Cha
 		return g.Answer()
 	}
 	if err := g.drain(c.models.GenerateContentStream(ctx, call.Model, contents, config)); err != nil {
-		return lm.Answer{}, c.failed(ctx, f, err, call, chat)
+		return lm.Answer{}, c.failed(ctx, f, err, call)
 	}
 	if err := f.ended(ctx); err != nil && (g.Finish == "" || f.stray != nil) {
-		return lm.Answer{}, c.failed(ctx, f, err, call, chat)
+		return lm.Answer{}, c.failed(ctx, f, err, call)
 	}
 	return g.Answer()
 }

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -100,6 +101,32 @@ func TestNew_Addresses(t *testing.T) {
 	}
 	if f.header(0, "X-Goog-Api-Key") != aKey || f.header(2, "X-Goog-Api-Key") != "" || f.header(2, "X-Own") != "1" || f.header(0, "Authorization") != "" {
 		t.Errorf("keys %q and %q, own header %q", f.header(0, "X-Goog-Api-Key"), f.header(2, "X-Goog-Api-Key"), f.header(2, "X-Own"))
+	}
+}
+
+// tripper keeps the addresses that are asked, and answers.
+type tripper struct{ asked []string }
+
+func (r *tripper) RoundTrip(q *http.Request) (*http.Response, error) {
+	r.asked = append(r.asked, q.URL.Host)
+	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(fine))}, nil
+}
+
+// TestNew_Hosts: where requests go that have no base URL.
+func TestNew_Hosts(t *testing.T) {
+	r := &tripper{}
+	o := provider.Options{Key: aKey, Transport: r}
+	call(t, open(t, gemini.Options{Options: o}), chatCall(gemini25, user("")))
+	call(t, open(t, gemini.Options{Options: o, Express: true}), chatCall(gemini25, user("")))
+	o.Key = ""
+	for _, location := range []string{"", "europe-west4", "eu"} {
+		v := onVertex(gemini.Options{Options: o})
+		v.Location = location
+		call(t, open(t, v), chatCall(gemini25, user("")))
+	}
+	want := []string{"generativelanguage.googleapis.com", "aiplatform.googleapis.com", "aiplatform.googleapis.com", "europe-west4-aiplatform.googleapis.com", "aiplatform.eu.rep.googleapis.com"}
+	if d := cmp.Diff(want, r.asked); d != "" {
+		t.Errorf("asked (-want +got)\n%s", d)
 	}
 }
 
@@ -227,4 +254,19 @@ func TestVertex_CredentialsThatComeLater(t *testing.T) {
 		t.Fatal(err)
 	}
 	call(t, client, chatCall(gemini25, user("")))
+}
+
+// TestErrors_PlainCredentials: a key or token is not told, though it looks like
+// nothing in particular.
+func TestErrors_PlainCredentials(t *testing.T) {
+	f := serve(t, `401 {"error":{"code":401,"message":"no right for plainlooking","status":"UNAUTHENTICATED"}}`)
+	key, token := f.options(), onVertex(f.options())
+	key.Key = "plainlooking"
+	token.Token = func(context.Context) (lm.Secret, error) { return "plainlooking", nil }
+	for _, o := range []gemini.Options{key, token} {
+		_, err := open(t, o).Call(t.Context(), chatCall(gemini25, user("")))
+		if lm.KindOf(err) != lm.Unauthorized || strings.Contains(err.Error(), "plain") {
+			t.Errorf("error %v", err)
+		}
+	}
 }

@@ -62,7 +62,7 @@ func (c *Client) vectors(ctx context.Context, call *lm.Call, inputs []string, di
 		return c.models.EmbedContent(ctx, call.Model, contents, config)
 	})
 	if err != nil {
-		return nil, 0, c.failed(ctx, f, err, call, nil)
+		return nil, 0, c.failed(ctx, f, err, call)
 	}
 	if len(answer.Embeddings) != len(inputs) {
 		return nil, 0, lm.Errorf(lm.ProviderFailed, "%d vectors for %d inputs", len(answer.Embeddings), len(inputs))

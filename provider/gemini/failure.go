@@ -15,14 +15,14 @@ import (
 )
 
 // failed says in our kinds why a request brought no answer. err is the SDK's, whose
-// text holds requests and answers and is therefore never told. chat may be nil.
-func (c *Client) failed(ctx context.Context, f *flow, err error, call *lm.Call, chat *provider.Chat) error {
+// text holds requests and answers and is therefore never told.
+func (c *Client) failed(ctx context.Context, f *flow, err error, call *lm.Call) error {
 	var known *lm.Error
 	if errors.As(err, &known) { // of the credential or of the answer
 		return known
 	}
 	redact := func(text string) string {
-		return provider.Redact(text, told(call, chat), call.Model, c.key.Reveal(), f.token)
+		return provider.Redact(text, call.Body, call.Model, c.key.Reveal(), f.token)
 	}
 	if f.Status >= http.StatusMultipleChoices {
 		return classify(parse(f.Body), f, redact)
@@ -57,21 +57,6 @@ func (c *Client) failed(ctx context.Context, f *flow, err error, call *lm.Call, 
 		return &lm.Error{Kind: lm.ProviderFailed, Err: errShape}
 	}
 	return provider.Failure(ctx, err, true)
-}
-
-// told are the request's texts, as they were said and as JSON: an API may quote
-// either.
-func told(call *lm.Call, chat *provider.Chat) []byte {
-	if chat == nil {
-		return call.Body
-	}
-	texts := append([]byte(nil), call.Body...)
-	for _, m := range chat.Messages {
-		for _, p := range m.Parts {
-			texts = append(append(texts, '\n'), strings.Join(strings.Fields(p.Text), " ")...)
-		}
-	}
-	return texts
 }
 
 // apiError is Google's: google.rpc.Status as JSON.

@@ -37,7 +37,7 @@ func serve(t *testing.T, answers ...string) *fake {
 	t.Helper()
 	f := &fake{answers: answers}
 	f.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, _ := io.ReadAll(r.Body) //nolint:errcheck // a test's own request
+		body, _ := io.ReadAll(r.Body)
 		f.mu.Lock()
 		f.asked, f.bodies = append(f.asked, r), append(f.bodies, string(body))
 		answer := f.answers[0]

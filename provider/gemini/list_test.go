@@ -53,6 +53,16 @@ func TestList_PagesWithoutEnd(t *testing.T) {
 	}
 }
 
+func TestProbe_AsksForOneModel(t *testing.T) {
+	f := serve(t, `{"models":[{"name":"models/a"}],"nextPageToken":"again"}`)
+	if err := open(t, f.options()).Probe(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if d := cmp.Diff([]string{"/v1beta/models?pageSize=1"}, f.paths()); d != "" {
+		t.Errorf("asked (-want +got)\n%s", d)
+	}
+}
+
 func TestList_SecondPageFails(t *testing.T) {
 	f := serve(t, `{"models":[{"name":"models/a"}],"nextPageToken":"b"}`, `503 {"error":{"code":503,"message":"busy","status":"UNAVAILABLE"}}`)
 	if got, err := open(t, f.options()).List(t.Context()); lm.KindOf(err) != lm.Overloaded || got != nil {

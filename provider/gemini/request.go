@@ -156,7 +156,7 @@ func (w *writer) answered(m *provider.Message, parts []*genai.Part) []*genai.Par
 			ofText = unpacked(b.Data)
 		}
 	}
-	if n := len(parts); n > 0 && parts[n-1].Text != "" {
+	if n := len(parts); n > 0 {
 		parts[n-1].ThoughtSignature = ofText
 	}
 	parts = append(thoughts, parts...)

@@ -146,6 +146,15 @@ func TestRequest_LargeNumbersOfAToolStayWhatTheyAre(t *testing.T) {
 	}
 }
 
+// TestRequest_AToolThatShowsAnImage: it comes beside what the tool says.
+func TestRequest_AToolThatShowsAnImage(t *testing.T) {
+	f := serve(t, fine)
+	call(t, open(t, f.options()), chatCall(gemini25, `{"messages":[{"role":"user","content":"hi"},{"role":"assistant","tool_calls":[{"id":"c","function":{"name":"see","arguments":"{}"}}]},
+		{"role":"tool","tool_call_id":"c","content":[{"type":"text","text":"a "},{"type":"text","text":"cat"},{"type":"image_url","image_url":{"url":"data:image/png;base64,iVBORw0K"}}]}]}`))
+	asked(t, f, `{`+strings.TrimSuffix(hi, "]")+`,{"role":"model","parts":[{"functionCall":{"id":"c","name":"see"}}]},
+		{"role":"user","parts":[{"functionResponse":{"id":"c","name":"see","response":{"output":"a cat"}}},{"inlineData":{"mimeType":"image/png","data":"iVBORw0K"}}]}]}`)
+}
+
 // TestRequest_Refused: what the API cannot be asked is not asked.
 func TestRequest_Refused(t *testing.T) {
 	for name, c := range map[string]struct {

@@ -51,11 +51,11 @@ type converseBody struct {
 // Read satisfies Format.
 func (Bedrock) Read(r *http.Request, body []byte) (Asked, error) {
 	a := Asked{Key: strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")}
-	switch {
-	case r.URL.Path == "/foundation-models":
+	switch r.URL.Path {
+	case "/foundation-models":
 		a.Kind = "list"
 		return a, nil
-	case r.URL.Path == "/inference-profiles":
+	case "/inference-profiles":
 		a.Kind = "probe"
 		return a, nil
 	}
