@@ -54,7 +54,7 @@ func (m *Manager) Load(ctx context.Context) error { return m.read(ctx, 0) }
 func (m *Manager) Run(ctx context.Context) error {
 	quiet := 0
 	failing := false
-	pools := reconciler{settled: make(map[string]string)}
+	pools := rotations{settled: make(map[string]string)}
 	timer := time.NewTimer(m.opts.Poll)
 	defer timer.Stop()
 	for {
@@ -78,7 +78,7 @@ func (m *Manager) Run(ctx context.Context) error {
 		}
 		failing = err != nil
 		if err == nil {
-			m.reconcile(ctx, &pools)
+			m.keepRotations(ctx, &pools)
 		}
 		next := m.opts.Poll
 		if quiet > idleAfter {
