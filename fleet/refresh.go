@@ -149,7 +149,7 @@ func (m *Manager) read(ctx context.Context, least uint64) error {
 		return err
 	}
 	got := m.opts.clock()
-	snap := NewSnapshot(st.raw.Version, st.raw.Now, m.opts.Spec, st.models)
+	snap := newSnapshot(st.raw.Version, st.raw.Now, st.stock, st.models, st.records)
 	for i := range snap.Pools {
 		snap.Pools[i].record = st.pools[snap.Pools[i].Spec.ID]
 	}
@@ -158,15 +158,18 @@ func (m *Manager) read(ctx context.Context, least uint64) error {
 	return nil
 }
 
-// names are the declared models, their backends and the pools.
-func (m *Manager) names() (models, backends, pools []string) {
-	for _, s := range m.opts.Spec.Models {
-		models = append(models, s.ID)
-		if !slices.Contains(backends, s.Backend) {
-			backends = append(backends, s.Backend)
+// names are the models that there are, their backends and the pools.
+func (s *Spec) names() (models, backends, pools []string) {
+	for _, b := range s.Backends {
+		backends = append(backends, b.ID)
+	}
+	for _, m := range s.Models {
+		models = append(models, m.ID)
+		if !slices.Contains(backends, m.Backend) {
+			backends = append(backends, m.Backend)
 		}
 	}
-	for _, p := range m.opts.Spec.Pools {
+	for _, p := range s.Pools {
 		pools = append(pools, p.ID)
 	}
 	return models, backends, pools
@@ -179,22 +182,35 @@ type observed struct {
 	backends map[string]hash
 	pools    map[string]hash
 	fields   map[string]hash // of the models
+	stock    *inventory
+	records  map[string]lua.Observation // of the listings, by backend
 }
 
 func (m *Manager) state(ctx context.Context) (observed, error) {
-	models, backends, pools := m.names()
+	stock := m.stock()
+	models, backends, pools := stock.spec.names()
 	raw, err := m.at.FleetState(ctx, models, backends, pools)
 	if err != nil {
 		return observed{}, err
 	}
-	o := observed{raw: raw, models: make(map[string]ModelState), backends: make(map[string]hash), pools: make(map[string]hash), fields: make(map[string]hash)}
+	now, records, err := m.takeStock(ctx, raw)
+	if err != nil {
+		return observed{}, err
+	}
+	if !now.sameModels(stock) { // some were discovered, or are gone
+		models, backends, pools = now.spec.names()
+		if raw, err = m.at.FleetState(ctx, models, backends, pools); err != nil {
+			return observed{}, err
+		}
+	}
+	o := observed{raw: raw, models: make(map[string]ModelState), backends: make(map[string]hash), pools: make(map[string]hash), fields: make(map[string]hash), stock: now, records: records}
 	for i, b := range backends {
 		o.backends[b] = raw.Backends[i]
 	}
 	for i, p := range pools {
 		o.pools[p] = raw.Pools[i]
 	}
-	for i, spec := range m.opts.Spec.Models {
+	for i, spec := range now.spec.Models {
 		o.fields[spec.ID] = raw.Models[i]
 		o.models[spec.ID] = modelState(raw.Models[i], o.backends[spec.Backend], m.opts.Credentials[spec.Backend], raw.Now, m.breaker)
 	}

@@ -1,0 +1,40 @@
+-- unlist forgets what is known of backends: their lists and records, so that each
+-- of them is listed anew. Record and list go together. It can spare what was looked
+-- at since a time, which it checks itself: a cycle that tidies and one that lists
+-- do not cross. A repeat finds nothing left to remove.
+--
+-- KEYS
+--   1 observed   the records of all backends, by NAME DIGEST
+--   2 version    grows with every change that routing must see
+--   per record, k +
+--   1 list       its list
+-- ARGV
+--   1 n          records
+--   2 before     ms; one that was looked at since stays
+--   per record, a +
+--   1 field      NAME DIGEST
+-- RETURNS
+--   how many records were removed
+-- ERRORS
+--   none of its own
+--#include
+local observed = KEYS[1]
+local version = KEYS[2]
+local n = tonumber(ARGV[1])
+local before = tonumber(ARGV[2])
+local removed = 0
+for i = 1, n do
+  local k = 2 + i - 1
+  local a = 2 + i - 1
+  local list = KEYS[k + 1]
+  local field = ARGV[a + 1]
+  local tried = tonumber(string.match(redis.call('HGET', observed, field) or '', '^(%d+) ')) or 0
+  if tried < before then
+    removed = removed + redis.call('HDEL', observed, field)
+    redis.call('UNLINK', list)
+  end
+end
+if removed > 0 then
+  redis.call('INCR', version)
+end
+return removed
