@@ -1,10 +1,14 @@
 package fleet
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"maps"
+	"slices"
+	"strings"
 	"sync"
+	"time"
 
 	"github.com/lighterman/lighterman/lua"
 )
@@ -138,3 +142,39 @@ func (m *Manager) readLocked(ctx context.Context, current map[string]lua.Observa
 	m.lists.read = kept
 	return nil
 }
+
+// CachedLists are the records of all backends' lists, whoever made them, sorted.
+func (m *Manager) CachedLists(ctx context.Context) ([]lua.Observation, error) {
+	all, _, err := m.at.Observations(ctx)
+	slices.SortFunc(all, func(a, b lua.Observation) int {
+		return cmp.Or(strings.Compare(a.Name.Backend, b.Name.Backend), strings.Compare(a.Name.Digest, b.Name.Digest))
+	})
+	return all, err
+}
+
+// ForgetLists forgets the lists and records of a backend, with whatever credential
+// and address they were made, or without a name of all; each is then listed anew
+// with the next cycle. It answers how many.
+func (m *Manager) ForgetLists(ctx context.Context, backends ...string) (int, error) {
+	all, now, err := m.at.Observations(ctx)
+	if err != nil {
+		return 0, err
+	}
+	var names []lua.ListName
+	for _, o := range all {
+		if len(backends) == 0 || slices.Contains(backends, o.Name.Backend) {
+			names = append(names, o.Name)
+		}
+	}
+	forgotten := 0
+	for batch := range slices.Chunk(names, forgetBatch) {
+		n, err := m.at.ForgetLists(ctx, batch, now.Add(time.Hour))
+		if forgotten += n; err != nil {
+			return forgotten, err
+		}
+	}
+	return forgotten, m.read(ctx, 0)
+}
+
+// forgetBatch is how many lists one script forgets.
+const forgetBatch = 100

@@ -116,4 +116,3 @@ func (y *memory) accountLocked(backend string) *account {
 	}
 	return on
 }
-

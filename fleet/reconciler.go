@@ -232,7 +232,7 @@ func (r *Reconciler) tidy(ctx context.Context) error {
 	before := now.Add(-2*o.Keep - 10*o.Interval)
 	var names []lua.ListName
 	for _, old := range all {
-		if old.Tried.Before(before) && len(names) < 100 {
+		if old.Tried.Before(before) && len(names) < forgetBatch {
 			names = append(names, old.Name)
 		}
 	}

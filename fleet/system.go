@@ -56,7 +56,7 @@ type ProviderState struct {
 	Failing      lm.Kind   `json:"failing,omitempty"`
 	FailingClass string    `json:"failing_class,omitempty"` // passing or lasting
 	FailingSince time.Time `json:"failing_since,omitzero"`
-	Listed       time.Time `json:"listed,omitzero"`    // the last good listing
+	Listed       time.Time `json:"listed,omitzero"`     // the last good listing
 	Offerings    int       `json:"offerings,omitempty"` // models in it
 }
 

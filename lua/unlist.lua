@@ -28,8 +28,8 @@ for i = 1, n do
   local a = 2 + i - 1
   local list = KEYS[k + 1]
   local field = ARGV[a + 1]
-  local tried = tonumber(string.match(redis.call('HGET', observed, field) or '', '^(%d+) ')) or 0
-  if tried < before then
+  local tried = string.match(redis.call('HGET', observed, field) or '', '^(%d+) ')
+  if (tonumber(tried) or 0) < before then
     removed = removed + redis.call('HDEL', observed, field)
     redis.call('UNLINK', list)
   end
