@@ -27,6 +27,11 @@ const (
 // or only not reachable for listing, is: its breaker judges that by its calls.
 func (d Drift) Excludes() bool { return d == DriftMissing || d == DriftUnauthorized }
 
+// bad reports whether somebody may want to do something about it.
+func (d Drift) bad() bool {
+	return d.Excludes() || d == DriftUnreachable || d == DriftCapability
+}
+
 // sighting is what is known of one model by its backend's listings.
 type sighting struct {
 	record     lua.Observation

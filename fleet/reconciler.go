@@ -17,6 +17,7 @@ import (
 type ReconcilerOptions struct {
 	Listers map[string]Lister // by backend
 	Timeout time.Duration     // of one listing; 10 s
+	After   func(*Snapshot)   // called with what is known after each cycle that listed something; nil: nobody
 }
 
 // Reconciler holds what is declared against what the backends have. It lists
@@ -38,11 +39,12 @@ type Reconciler struct {
 	m      *Manager
 	askers askers
 	nudged chan struct{}
+	after  func(*Snapshot)
 }
 
 // NewReconciler makes one over a Manager, whose Spec.Observe says how often.
 func NewReconciler(m *Manager, o ReconcilerOptions) *Reconciler {
-	r := &Reconciler{m: m, nudged: make(chan struct{}, 1)}
+	r := &Reconciler{m: m, nudged: make(chan struct{}, 1), after: o.After}
 	r.askers = askers{listers: make(map[string]Lister), timeout: or(o.Timeout, 10*time.Second)}
 	for _, b := range m.opts.Spec.Backends {
 		if l := o.Listers[b.ID]; l != nil {
@@ -116,9 +118,32 @@ func (r *Reconciler) cycle(ctx context.Context, lock func(context.Context) (*Loc
 		err = gave
 	}
 	if err == nil && len(report.Listed) > 0 {
-		err = r.m.read(ctx, 0)
+		err = r.ended(ctx)
 	}
 	return report, err
+}
+
+// ended has the Manager see what the cycle has written, and tells of it.
+func (r *Reconciler) ended(ctx context.Context) error {
+	before := r.m.snapshot.Load()
+	if err := r.m.read(ctx, 0); err != nil {
+		return err
+	}
+	now, snap := r.m.Now(), r.m.snapshot.Load()
+	for i := range snap.Models {
+		m := &snap.Models[i]
+		was, is := Drift(""), m.Drift(now)
+		if old := before.Model(m.Spec.ID); old != nil {
+			was = old.Drift(now)
+		}
+		if was != is && (was.bad() || is.bad()) {
+			r.m.opts.Log.Info().Str("model", m.Spec.ID).Str("backend", m.Spec.Backend).Str("drift", string(is)).Str("before", string(was)).Msg("model drift")
+		}
+	}
+	if r.after != nil {
+		r.after(snap)
+	}
+	return nil
 }
 
 // look reads the records: which of our backends are due now, with their records,
