@@ -78,7 +78,7 @@ func (w *Worker) reconcile(listers map[string]fleet.Lister) func() {
 	if len(listers) == 0 || w.cfg.Fleet.ReconcileInterval == 0 || w.fleet == nil {
 		return nil
 	}
-	w.keeper = &keeper{probe: w.cfg.Fleet.ProbeOnStart, store: w.store, log: w.log, fleet: w.fleet, told: make(map[fleet.Capability]string), named: namedDefaults(w.cfg)}
+	w.keeper = &keeper{probe: w.cfg.Fleet.ProbeOnStart, store: w.store, log: w.log, fleet: w.fleet, told: make(map[fleet.Capability]string), named: NamedDefaults(w.cfg)}
 	w.keeper.Reconciler = fleet.NewReconciler(w.fleet, fleet.ReconcilerOptions{Listers: listers, Timeout: w.cfg.Fleet.BackendTimeout.Std(), After: w.keeper.after})
 	return w.keeper.Nudge
 }
@@ -111,7 +111,8 @@ func (k *keeper) after(snap *fleet.Snapshot) {
 	}
 }
 
-func namedDefaults(cfg *config.Config) map[fleet.Capability]string {
+// NamedDefaults are the default models that a configuration names, by kind.
+func NamedDefaults(cfg *config.Config) map[fleet.Capability]string {
 	return map[fleet.Capability]string{fleet.CanChat: cfg.Defaults.Chat, fleet.CanPrompt: cfg.Defaults.Prompt, fleet.CanEmbed: cfg.Defaults.Embed}
 }
 
@@ -120,7 +121,7 @@ func namedDefaults(cfg *config.Config) map[fleet.Capability]string {
 func defaultModels(cfg *config.Config) map[string]string {
 	models := make(map[string]string)
 	snap := fleet.NewSnapshot(0, time.Time{}, FleetSpec(cfg), nil)
-	for _, d := range snap.Defaults(namedDefaults(cfg), time.Time{}) {
+	for _, d := range snap.Defaults(NamedDefaults(cfg), time.Time{}) {
 		models[string(d.Kind)] = cmp.Or(d.Named, d.Model)
 	}
 	return models
