@@ -71,16 +71,20 @@ type keeper struct {
 	fleet     *fleet.Manager
 }
 
-// reconcile makes the keeper of what backends have, and answers what a router
-// calls when a call found no model that is there; nil where there is nothing to
-// list.
-func (w *Worker) reconcile(listers map[string]fleet.Lister) func() {
-	if len(listers) == 0 || w.cfg.Fleet.ReconcileInterval == 0 || w.fleet == nil {
-		return nil
+// missed has the backends looked at, because a call found no model that is there.
+func (w *Worker) missed() {
+	if w.keeper != nil {
+		w.keeper.Nudge()
+	}
+}
+
+// reconcile makes the keeper of what backends have, where there is one to list.
+func (w *Worker) reconcile(listers map[string]fleet.Lister) {
+	if len(listers) == 0 || w.cfg.Fleet.ReconcileInterval == 0 {
+		return
 	}
 	w.keeper = &keeper{probe: w.cfg.Fleet.ProbeOnStart, store: w.store, log: w.log, fleet: w.fleet, told: make(map[fleet.Capability]string), named: NamedDefaults(w.cfg)}
 	w.keeper.Reconciler = fleet.NewReconciler(w.fleet, fleet.ReconcilerOptions{Listers: listers, Timeout: w.cfg.Fleet.BackendTimeout.Std(), After: w.keeper.after})
-	return w.keeper.Nudge
 }
 
 // start looks at the backends before anything is claimed, where that is asked for.

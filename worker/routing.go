@@ -89,7 +89,8 @@ func (w *Worker) route() (*router.Router, error) {
 	}
 	o.Snapshot, o.Now, o.Fresh = w.fleet.Snapshot, w.fleet.Now, w.fleet.Fresh
 	o.Sessions, o.Outcomes = w.fleet, realOnly{w.fleet, builtIn(w.cfg)}
-	o.Missed = w.reconcile(listers)
+	w.reconcile(listers)
+	o.Missed = w.missed
 	return router.New(o), nil
 }
 
