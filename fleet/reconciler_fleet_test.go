@@ -115,6 +115,9 @@ func TestReconcile_OnceAnIntervalInAFleetOf50(t *testing.T) {
 	}
 	t.Logf("%d workers, 6 backends, interval %s: %d listings in %s, %.2f per backend and interval; %.2f commands per worker and interval", workers, y.spec.Observe.Interval,
 		y.total()-looks, took.Round(time.Millisecond), float64(y.total()-looks)/6/(float64(took)/float64(y.spec.Observe.Interval)), float64(n)/workers/(float64(took)/float64(y.spec.Observe.Interval)))
+	if each := float64(n) / workers / intervals; each > 8 {
+		t.Errorf("%.1f commands per worker and interval: most of them need only ask", each)
+	}
 	if took < time.Duration(intervals-1)*y.spec.Observe.Interval {
 		t.Errorf("%d intervals took %s", intervals, took)
 	}

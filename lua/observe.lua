@@ -84,9 +84,6 @@ else
 end
 redis.call('HSET', observed, field,
   string.format('%.0f %.0f %.0f %.0f %s %s %s %s %s', now, listed, since, strikes, etag, count, took, fence, kind))
-if listed == 0 then
-  redis.call('UNLINK', list)
-end
 redis.call('HSET', backend, 'last_probe', now, 'score', string.format('%.6f', 0.8 * score + (answered and 0.2 or 0)))
 redis.call('PEXPIRE', backend, backend_keep)
 if etag ~= before[1] or kind ~= before[2] or (strikes > 1) ~= before[3] then
