@@ -158,6 +158,9 @@ func (t *trip) failed(ctx context.Context, d *Decision, err error) error {
 
 // none says what becomes of a call for which there is no member.
 func (t *trip) none(d Decision, err error) error {
+	if t.nobodyThere() {
+		t.r.missed()
+	}
 	until := earlier(d.Until, t.again)
 	switch {
 	case errors.Is(err, ErrIneligible):
@@ -166,6 +169,17 @@ func (t *trip) none(d Decision, err error) error {
 		return t.failure(err)
 	}
 	return t.park(until, t.whyCold(err))
+}
+
+// nobodyThere reports whether no member is there at all.
+func (t *trip) nobodyThere() bool {
+	now := t.r.opts.Now()
+	for _, i := range t.pool.Members {
+		if absent(&t.snap.Models[i], now) == Healthy {
+			return false
+		}
+	}
+	return true
 }
 
 func (t *trip) whyCold(err error) string {

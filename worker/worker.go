@@ -36,6 +36,7 @@ type Worker struct {
 	models   []string
 	sim      *sim.Sim
 	fleet    *fleet.Manager // nil where nothing is declared
+	keeper   *keeper        // of what backends have; nil where none is to be listed
 	tools    *tool.Set
 	pipeline *pipeline.Pipeline
 	metrics  *prometheus.Registry
@@ -115,7 +116,7 @@ func (w *Worker) wire() error {
 	}
 	w.pipeline = pipeline.New(pipeline.Options{
 		Caller: caller, Machine: statemachine.NewMachine(w.store), Codec: codec, Tools: w.tools, Frames: w.store,
-		Models:        map[string]string{"chat": w.cfg.Defaults.Chat, "prompt": w.cfg.Defaults.Prompt, "embed": w.cfg.Defaults.Embed},
+		Models:        defaultModels(w.cfg),
 		MaxToolRounds: w.cfg.Pipeline.MaxToolRounds, Metrics: metrics, Log: w.log,
 	})
 	options := consumer.Options{
@@ -232,6 +233,10 @@ func (w *Worker) runWithFleet(ctx context.Context) error {
 			w.log.Warn().Err(err).Msg("fleet counters not saved")
 		}
 	})
+	if w.keeper != nil {
+		w.keeper.start(ctx)
+		watch.Go(func() { w.keeper.Run(watching) })
+	}
 	defer watch.Wait()
 	defer stop()
 	return w.consumer.Run(ctx)
