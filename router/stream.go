@@ -4,6 +4,7 @@ import (
 	"sync"
 
 	lm "github.com/lighterman/lighterman"
+	"github.com/lighterman/lighterman/fleet"
 )
 
 // stream hands on the frames of one member at a time. What an earlier member, or
@@ -18,9 +19,10 @@ type stream struct {
 	sent  bool // by this try
 }
 
-// begin is where the next try sends its frames; nil where nobody wants any.
-func (s *stream) begin() func(lm.Frame) {
-	if s.to == nil {
+// begin is where the next try, of a model, sends its frames; nil where nobody wants
+// any, or the model is declared not to stream: then its answer comes whole.
+func (s *stream) begin(m *fleet.ModelSpec) func(lm.Frame) {
+	if can, declared := m.Capabilities[fleet.CanStream]; s.to == nil || declared && !can {
 		return nil
 	}
 	s.mu.Lock()

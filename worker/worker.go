@@ -116,7 +116,7 @@ func (w *Worker) wire() error {
 	w.pipeline = pipeline.New(pipeline.Options{
 		Caller: caller, Machine: statemachine.NewMachine(w.store), Codec: codec, Tools: w.tools, Frames: w.store,
 		Models:        map[string]string{"chat": w.cfg.Defaults.Chat, "prompt": w.cfg.Defaults.Prompt, "embed": w.cfg.Defaults.Embed},
-		MaxToolRounds: w.cfg.Pipeline.MaxToolRounds, Metrics: metrics, Log: w.log,
+		MaxToolRounds: w.cfg.Pipeline.MaxToolRounds, EmbedBatch: w.cfg.Pipeline.EmbedBatch, Metrics: metrics, Log: w.log,
 	})
 	w.consumer = consumer.New(w.store, w.pipeline, consumer.Options{
 		Name: w.name(), Queues: consumerQueues(w.cfg), Concurrency: w.cfg.Worker.Concurrency, Lease: w.cfg.Worker.Lease.Std(),
