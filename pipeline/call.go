@@ -86,15 +86,15 @@ func (o *Op) call(ctx context.Context, name, kind, model string, body json.RawMe
 	return answer, nil
 }
 
-// listen has a call streamed: every one that makes text, unless nobody wants frames
-// and its body says so, because who comes in its middle is to get it from the start.
-// nil: it is not.
+// listen has a call streamed: every one that makes one text, unless nobody wants
+// frames and its body says so, because who comes in its middle is to get it from the
+// start. nil: it is not.
 func (o *Op) listen(ctx context.Context, kind string, body json.RawMessage) *speech {
 	if o.p.opts.Frames == nil || kind == "embed" {
 		return nil
 	}
 	o.feed.speaks()
-	if !o.wanted() && streaming(body) == no {
+	if a := asksOf(body); a.several || a.stream == no && !o.wanted() {
 		return nil
 	}
 	return o.feed.begin(ctx)

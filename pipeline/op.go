@@ -42,7 +42,7 @@ type Op struct {
 func newOp(p *Pipeline, claim lm.Claim, book *checkpoint.Book) *Op {
 	o := &Op{p: p, claim: claim, book: book, started: time.Now(), used: make(map[string]bool)}
 	o.feed.op, o.feed.back.epoch = o, claim.Fence.Epoch
-	o.streams = sync.OnceValue(func() bool { return streaming(claim.Request.Body) == yes })
+	o.streams = sync.OnceValue(func() bool { return asksOf(claim.Request.Body).stream == yes })
 	return o
 }
 
@@ -93,21 +93,35 @@ const (
 	no
 )
 
-// streaming is whether a body asks for a stream.
-func streaming(raw json.RawMessage) said {
-	if !bytes.Contains(raw, []byte(`"stream"`)) {
-		return nothing
+// asks is what a body says of how its answer is to come.
+type asks struct {
+	stream  said
+	several bool // more than one choice: no single text
+}
+
+// asksOf reads it off a body, which is parsed only where one of the words is in it.
+func asksOf(raw json.RawMessage) (a asks) {
+	if !bytes.Contains(raw, []byte(`"stream"`)) && !bytes.Contains(raw, []byte(`"n"`)) && !bytes.Contains(raw, []byte(`"prompt"`)) {
+		return a
 	}
 	var body struct {
-		Stream *bool `json:"stream"`
+		Stream *bool           `json:"stream"`
+		N      int             `json:"n"`
+		Prompt json.RawMessage `json:"prompt"`
 	}
+	if json.Unmarshal(raw, &body) != nil {
+		return a
+	}
+	var prompts []json.RawMessage
+	a.several = body.N > 1 || json.Unmarshal(body.Prompt, &prompts) == nil && len(prompts) > 1
 	switch {
-	case json.Unmarshal(raw, &body) != nil || body.Stream == nil:
-		return nothing
+	case body.Stream == nil:
 	case *body.Stream:
-		return yes
+		a.stream = yes
+	default:
+		a.stream = no
 	}
-	return no
+	return a
 }
 
 // use marks a step's name as taken in this run.
