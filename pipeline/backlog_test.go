@@ -24,7 +24,7 @@ func (r *reader) read(t testing.TB, frames []lm.Frame) {
 			t.Fatalf("frame %d after %d", f.Seq, r.seq)
 		}
 		r.seq = f.Seq
-		switch f.Type { //nolint:exhaustive // the others
+		switch f.Type {
 		case lm.FrameToken:
 			r.text += f.Data
 			if !utf8.ValidString(f.Data) {

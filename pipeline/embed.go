@@ -42,7 +42,7 @@ func embed(ctx context.Context, op *Op) (any, error) {
 	if err := e.run(ctx); err != nil {
 		return nil, err
 	}
-	return joined(e.done)
+	return joined(e.done), nil
 }
 
 // embedding is one embed operation of several batches.
@@ -115,7 +115,7 @@ func (e *embedding) rest(ctx context.Context) error {
 		}
 		group.Go(func() error {
 			if going.Err() != nil {
-				return nil // the first error is the group's
+				return context.Cause(going) // the first error is the group's
 			}
 			v, err := e.ask(ctx, i, whom)
 			if err != nil {
