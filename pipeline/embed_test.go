@@ -391,7 +391,7 @@ func TestEmbed_MoreThanACheckpointHolds(t *testing.T) {
 func TestEmbed_TooLargeAResult(t *testing.T) {
 	w := onMini(t)
 	var calls atomic.Int32
-	vector := json.RawMessage("[" + strings.Repeat("0.0123456789,", 1<<17) + "0]") // 1.7 MB
+	vector := json.RawMessage("[" + strings.Repeat("0.0123456789,", 1<<18) + "0]") // 3.4 MB
 	item := func(i int) map[string]any { return map[string]any{"index": i, "embedding": vector} }
 	answer := lm.Answer{Body: body("data", []any{item(0), item(1)}), Model: "a"}
 	r := w.embedder(2, func(r *rig) {
@@ -401,11 +401,11 @@ func TestEmbed_TooLargeAResult(t *testing.T) {
 		})
 	})
 	_, err := r.Handle(ctx, w.claim(w.enqueue(embedRequest(40, "model", "pool"))))
-	if lm.KindOf(err) != lm.InvalidRequest || calls.Load() != 1 || !strings.Contains(err.Error(), "at most 19 in one operation") || !strings.Contains(err.Error(), "base64") {
+	if lm.KindOf(err) != lm.InvalidRequest || calls.Load() != 1 || !strings.Contains(err.Error(), "at most 14 in one operation") || !strings.Contains(err.Error(), "base64") {
 		t.Errorf("%v after %d calls", err, calls.Load())
 	}
-	id := w.enqueue(embedRequest(18, "model", "pool"))
-	if result, err := r.Handle(ctx, w.claim(id)); err != nil || len(result.Body) < 30_000_000 {
+	id := w.enqueue(embedRequest(14, "model", "pool"))
+	if result, err := r.Handle(ctx, w.claim(id)); err != nil || len(result.Body) < 47_000_000 {
 		t.Errorf("%v, %d bytes", err, len(result.Body))
 	}
 }

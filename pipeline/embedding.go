@@ -15,9 +15,9 @@ const (
 	// 512 KiB are 260,000 at two bytes a token, the least that a text or a list of
 	// token numbers spends on one.
 	batchInput = 512 << 10
-	// maxEmbedding bounds a result: 2,048 vectors of 1,536 floats in base64 are 17 MB,
-	// written out in decimal 62 MB.
-	maxEmbedding = 32 << 20
+	// maxEmbedding bounds a result: OpenAI's longest list, 2,048 vectors of 1,536 floats,
+	// is 39 MB in decimal and 17 MB in base64.
+	maxEmbedding = 48 << 20
 )
 
 // embeddings is an OpenAI embeddings body, opened.
@@ -205,19 +205,21 @@ func newVectors(answer *lm.Answer, from, n int) (*vectors, error) {
 		order[d.Index] = d.Embedding
 		size += len(d.Embedding) + 64
 	}
-	items := append(make([]byte, 0, size), '[')
+	items := bytes.NewBuffer(append(make([]byte, 0, size), '['))
 	for i, vector := range order {
 		if i > 0 {
-			items = append(items, ',')
+			items.WriteByte(',')
 		}
-		items = append(items, `{"object":"embedding","index":`...)
-		items = strconv.AppendInt(items, int64(from+i), 10)
-		items = append(items, `,"embedding":`...)
-		items = append(append(items, vector...), '}')
+		items.WriteString(`{"object":"embedding","index":`)
+		items.WriteString(strconv.Itoa(from + i))
+		items.WriteString(`,"embedding":`)
+		_ = json.Compact(items, vector) // cannot fail: it was read as JSON. OpenAI puts each number on a line
+		items.WriteByte('}')
 	}
+	items.WriteByte(']')
 	return &vectors{
 		Model: answer.Model, Named: list.Model, Prompt: list.Usage.Prompt, Total: list.Usage.Total,
-		Usage: answer.Usage, Route: answer.Route, Items: append(items, ']'),
+		Usage: answer.Usage, Route: answer.Route, Items: items.Bytes(),
 	}, nil
 }
 
