@@ -81,9 +81,7 @@ func (b *backlog) add(kind lm.FrameType, data string) {
 	}
 	if b.begun && ofModel(kind) {
 		b.begun = false
-		if b.spoken() {
-			b.callBack()
-		}
+		b.callBack()
 	}
 	if b.size+len(data)+frameCost > maxBacklog {
 		b.muted = true
@@ -114,16 +112,6 @@ func (b *backlog) reset(after string) bool {
 	b.callBack()
 	b.muted = false // whoever speaks now begins anew
 	return true
-}
-
-// spoken reports whether there is text that a reset would make void.
-func (b *backlog) spoken() bool {
-	for i := range b.open {
-		if b.open[i].kind == lm.FrameToken || b.open[i].kind == lm.FrameReasoning {
-			return true
-		}
-	}
-	return b.said
 }
 
 // callBack makes void what a model said: what is not numbered is dropped, and what

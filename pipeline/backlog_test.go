@@ -223,6 +223,84 @@ func TestPatience_AnAttemptsFramesAreKept(t *testing.T) {
 	}
 }
 
+// What the frames are after each kind of interruption, exactly.
+func TestBacklog_NoMoreResetsAndNoLessThanNeeded(t *testing.T) {
+	token := func(b *backlog, text string) { b.add(lm.FrameToken, text) }
+	for name, tt := range map[string]struct {
+		do   func(b *backlog)
+		want string
+	}{
+		"an earlier call's text that nobody was told": {func(b *backlog) {
+			token(b, "a")
+			b.begin()
+			token(b, "b")
+		}, "token:b"},
+		"a tool call of an earlier call stands": {func(b *backlog) {
+			b.add(lm.FrameToolCall, "{}")
+			b.number()
+			b.begin()
+			token(b, "b")
+		}, "tool_call:{} token:b"},
+		"a tool call of a member that failed does not": {func(b *backlog) {
+			b.add(lm.FrameToolCall, "{}")
+			b.number()
+			b.add(lm.FrameReset, "")
+			token(b, "b")
+		}, "tool_call:{} reset: token:b"},
+		"two failovers are one reset": {func(b *backlog) {
+			token(b, "a")
+			b.number()
+			b.add(lm.FrameReset, "")
+			token(b, "b")
+			b.add(lm.FrameReset, "")
+			token(b, "c")
+		}, "token:a reset: token:c"},
+		"over the bound, nothing more of the call": {func(b *backlog) {
+			b.add(lm.FrameProgress, "p")
+			token(b, "a")
+			token(b, strings.Repeat("x", maxBacklog))
+			token(b, "b")
+		}, "progress:p"},
+		"over the bound, then another member": {func(b *backlog) {
+			token(b, strings.Repeat("x", maxBacklog))
+			b.add(lm.FrameReset, "")
+			token(b, "b")
+		}, "token:b"},
+		"over the bound, then another call": {func(b *backlog) {
+			token(b, strings.Repeat("x", maxBacklog))
+			b.begin()
+			token(b, "b")
+		}, "token:b"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := &backlog{}
+			b.begin()
+			tt.do(b)
+			b.number()
+			var got []string
+			for _, f := range b.tried {
+				got = append(got, string(f.Type)+":"+f.Data)
+			}
+			if all := strings.Join(got, " "); all != tt.want {
+				t.Errorf("%.200q, want %q", all, tt.want)
+			}
+		})
+	}
+}
+
+// A text that is settled is cut between characters.
+func TestBacklog_CutsBetweenCharacters(t *testing.T) {
+	for _, pad := range []string{"", "x", "xx"} {
+		b, r := &backlog{}, &reader{}
+		text := pad + strings.Repeat("船", 20_000)
+		b.settle(text)
+		r.drain(t, b)
+		if r.text != text || r.seq < 3 {
+			t.Errorf("%d bytes in %d frames", len(r.text), r.seq)
+		}
+	}
+}
+
 // What a token costs while the backlog is emptied every 25 ms or so.
 func BenchmarkBacklogToken(b *testing.B) {
 	var back backlog
