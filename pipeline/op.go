@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	lm "github.com/lighterman/lighterman"
@@ -37,6 +38,8 @@ type Op struct {
 	streams func() bool // the request asks for frames
 
 	memo sync.Map // the caller's
+
+	beyond atomic.Bool // this claim has finished a step of its own
 }
 
 func newOp(p *Pipeline, claim lm.Claim, book *checkpoint.Book) *Op {
@@ -184,6 +187,7 @@ func (o *Op) record(ctx context.Context, name string, data []byte, next lm.State
 	err = o.writeLocked(ctx, next, fields)
 	failpoint.At("after_checkpoint")
 	if err == nil {
+		o.beyond.Store(true)
 		o.edge("saved", name)
 	}
 	return err

@@ -19,10 +19,22 @@ type stream struct {
 	sent  bool // by this try
 }
 
+// newStream hands frames on to a function; nil, on which nothing is sent, where
+// that is nil.
+func newStream(to func(lm.Frame)) *stream {
+	if to == nil {
+		return nil
+	}
+	return &stream{to: to}
+}
+
 // begin is where the next try, of a model, sends its frames; nil where nobody wants
 // any, or the model is declared not to stream: then its answer comes whole.
 func (s *stream) begin(m *fleet.ModelSpec) func(lm.Frame) {
-	if can, declared := m.Capabilities[fleet.CanStream]; s.to == nil || declared && !can {
+	if s == nil {
+		return nil
+	}
+	if can, declared := m.Capabilities[fleet.CanStream]; declared && !can {
 		return nil
 	}
 	s.mu.Lock()
@@ -35,6 +47,9 @@ func (s *stream) begin(m *fleet.ModelSpec) func(lm.Frame) {
 
 // end makes all frames late that still come from the try that has ended.
 func (s *stream) end() {
+	if s == nil {
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.try++
