@@ -117,7 +117,7 @@ func (w *Worker) wire() error {
 	w.pipeline = pipeline.New(pipeline.Options{
 		Caller: caller, Machine: statemachine.NewMachine(w.store), Codec: codec, Tools: w.tools, Frames: w.store,
 		Models:        defaultModels(w.cfg),
-		MaxToolRounds: w.cfg.Pipeline.MaxToolRounds, Metrics: metrics, Log: w.log,
+		MaxToolRounds: w.cfg.Pipeline.MaxToolRounds, EmbedBatch: w.cfg.Pipeline.EmbedBatch, Metrics: metrics, Log: w.log,
 	})
 	options := consumer.Options{
 		Name: w.name(), Queues: consumerQueues(w.cfg), Concurrency: w.cfg.Worker.Concurrency, Lease: w.cfg.Worker.Lease.Std(),
