@@ -117,7 +117,7 @@ func TestClient_FollowsNoRedirect(t *testing.T) {
 	asked := false
 	there := serve(t, func(http.ResponseWriter, *http.Request) { asked = true })
 	e := &Exchange{}
-	if _, err := get(t.Context(), t, Options{}, e, serve(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, there, 307) })); err != nil || e.Status != 307 || asked {
+	if _, err := get(t.Context(), t, Options{}, e, serve(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, there, http.StatusTemporaryRedirect) })); err != nil || e.Status != 307 || asked {
 		t.Errorf("status %d, followed %t, %v", e.Status, asked, err)
 	}
 }
@@ -167,7 +167,7 @@ func TestFailure(t *testing.T) {
 	if got := Failure(cancelled, context.Canceled, false); !errors.Is(got, lm.ErrExpired) {
 		t.Errorf("the cause is lost: %v", got)
 	}
-	_, err := NewClient(Options{}).Get("http://127.0.0.1:1/path?key=canary-key") //nolint:bodyclose,noctx // it cannot be reached
+	_, err := NewClient(Options{}).Get("http://127.0.0.1:1/path?key=canary-key") //nolint:noctx // it cannot be reached
 	if got := Failure(t.Context(), err, false); strings.Contains(got.Error(), "canary") || got.Kind != lm.ProviderFailed {
 		t.Errorf("the address is told: %v", got)
 	}
