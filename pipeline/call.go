@@ -54,6 +54,9 @@ func (o *Op) call(ctx context.Context, name, kind, model string, body json.RawMe
 	if err := o.enter(ctx, lm.Inferring); err != nil {
 		return lm.Answer{}, err
 	}
+	if model == "" {
+		return lm.Answer{}, lm.Errorf(lm.ProviderFailed, "the request names no model, and none is known yet that serves %s requests", kind)
+	}
 	failpoint.At("inferring")
 	o.count(lm.Usage{})
 	r := &o.claim.Request
@@ -170,7 +173,7 @@ func (o *Op) model(kind string, body json.RawMessage) string {
 		return o.claim.Request.Model
 	}
 	if !bytes.Contains(body, []byte(`"model"`)) { // most name none, and reading a body costs more than all of the router
-		return o.p.opts.Models[kind]
+		return o.p.opts.Model(kind)
 	}
 	var named struct {
 		Model string `json:"model"`
@@ -178,7 +181,7 @@ func (o *Op) model(kind string, body json.RawMessage) string {
 	if json.Unmarshal(body, &named) == nil && named.Model != "" {
 		return named.Model
 	}
-	return o.p.opts.Models[kind]
+	return o.p.opts.Model(kind)
 }
 
 // saveAnswer records a model's answer and that the next stage begins.

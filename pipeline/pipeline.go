@@ -48,13 +48,13 @@ type Options struct {
 	Caller        Caller
 	Machine       *statemachine.Machine
 	Codec         *checkpoint.Codec
-	Tools         Tools             // nil: none
-	Frames        Frames            // nil: frames go nowhere
-	Models        map[string]string // the model of a request that names none, by kind
-	MaxToolRounds int               // default 64
-	EmbedBatch    int               // inputs of one embed call; default 96
-	FrameWait     time.Duration     // how long an operation's end waits for a Redis that takes no frames; default 5 s
-	Metrics       *Metrics          // default: counted nowhere
+	Tools         Tools                    // nil: none
+	Frames        Frames                   // nil: frames go nowhere
+	Model         func(kind string) string // the model of a request that names none; it may change at any time
+	MaxToolRounds int                      // default 64
+	EmbedBatch    int                      // inputs of one embed call; default 96
+	FrameWait     time.Duration            // how long an operation's end waits for a Redis that takes no frames; default 5 s
+	Metrics       *Metrics                 // default: counted nowhere
 	Log           zerolog.Logger
 
 	// Edge is told where an operation stands, for tests that kill a worker there:

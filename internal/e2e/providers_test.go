@@ -115,7 +115,7 @@ func (f *fleet) run(config, file, model string) []shown {
 		if code := show.exit(time.Minute); code != 0 {
 			f.Fatalf("show ended with %d: %s", code, show.log.tail(5))
 		}
-		if err := json.Unmarshal([]byte(show.out.tail(1 << 20)), &all[a.Line-1]); err != nil {
+		if err := json.Unmarshal([]byte(show.out.tail(1<<20)), &all[a.Line-1]); err != nil {
 			f.Fatal(err)
 		}
 	}
@@ -206,7 +206,7 @@ func (f *fleet) checkAnswer(got shown, i int, price float64) float64 {
 // the configuration; what was asked is in no log and no key.
 func (f *fleet) checkSecrets(config string, w *worker) {
 	f.Helper()
-	places := map[string]string{"the worker's log": w.log.tail(1 << 20) + w.out.tail(1 << 20), "the keys": strings.Join(f.keys(), "\n")}
+	places := map[string]string{"the worker's log": w.log.tail(1<<20) + w.out.tail(1<<20), "the keys": strings.Join(f.keys(), "\n")}
 	for where, text := range places {
 		for _, canary := range []string{keyCanary, "canary-91d2", question(0)} {
 			if strings.Contains(text, canary) {
@@ -217,7 +217,7 @@ func (f *fleet) checkSecrets(config string, w *worker) {
 	for _, args := range [][]string{{"config", "print"}, {"models", "--output", "json"}, {"pools"}, {"doctor"}} {
 		command := launch(f, args[0], binary(f.T, "lighterman"), append(args, "--config", config, "--redis", f.url), nil, nil)
 		command.exit(time.Minute)
-		if text := command.out.tail(1 << 20) + command.log.tail(1 << 20); strings.Contains(text, "canary-91d2") || text == "" {
+		if text := command.out.tail(1<<20) + command.log.tail(1<<20); strings.Contains(text, "canary-91d2") || text == "" {
 			f.Errorf("%v tells the key, or nothing: %s", args, command.out.tail(3))
 		}
 	}
