@@ -24,6 +24,7 @@ type Call struct {
 	Epoch   Epoch         // of the claim that makes it: new with every try, takeover and return from a park
 	Last    string        // the model that answered the operation's call before this one; empty: none yet
 	Memo    *sync.Map     // what a caller remembers between the calls of one claim; nil: nothing
+	Lost    []Epoch       // claims whose worker died when it may have been making this call: it may have been paid for
 	Timeout time.Duration // of the call; zero: the provider's default
 	Stream  func(Frame)   // receives tokens as they come; nil: not wanted
 }
@@ -36,6 +37,7 @@ type Answer struct {
 	Model string // the member that answered
 	// Route tells of the choices on the way that were not the usual one, each with
 	// a reason for every member: "v12 chat: a rate_limited, b failover, c cooldown".
+	// Beside an error it alone is set, and ends with how every member stood then.
 	Route []string `json:",omitempty"`
 }
 

@@ -24,6 +24,7 @@ type Claim struct {
 	Created      time.Time // server time
 	ClaimedAt    time.Time // server time
 	Checkpoint   Fields    // as stored; empty on a first claim
+	Lost         []Epoch   // claims since the last checkpoint that ended in a crash while INFERRING, oldest first
 	Fence        *Fence
 	Draining     <-chan struct{} // closed when the worker wants it back at the next stage's end; may be nil
 	Followed     *atomic.Bool    // somebody reads its frames; may be nil

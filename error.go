@@ -122,15 +122,14 @@ func RetryAfter(d time.Duration, err error) error {
 // KindOf is the kind of the first Error in the chain; HandlerFailed for an
 // error without one, empty for nil.
 func KindOf(err error) Kind {
-	var e *Error
-	switch {
-	case err == nil:
+	if err == nil {
 		return ""
-	case errors.As(err, &e):
-		return e.Kind
-	default:
-		return HandlerFailed
 	}
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Kind
+	}
+	return HandlerFailed
 }
 
 // AsError gives err the form that is stored: itself when it is an Error, else

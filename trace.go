@@ -28,6 +28,7 @@ type Trace struct {
 	Deadline        time.Time         `json:"deadline,omitzero"`
 	Beat            time.Time         `json:"beat,omitzero"` // last renewal of the lease
 	Ended           time.Time         `json:"ended,omitzero"`
+	Route           []string          `json:"route,omitempty"`      // of the try that was set aside last, its newest notes in at most 256 bytes; see Answer
 	RetryOf         TraceID           `json:"retry_of,omitempty"`   // the failed operation that this one repeats
 	RetriedAs       TraceID           `json:"retried_as,omitempty"` // the operation that repeats this failed one
 	History         []Hop             `json:"history"`

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/lighterman/lighterman"
 	"go.yaml.in/yaml/v4"
 )
 
@@ -38,15 +39,15 @@ func prints(t *testing.T, v any) map[string]string {
 }
 
 func TestSecret_NeverPrints(t *testing.T) {
-	for how, text := range prints(t, Secret("hunter2")) {
+	for how, text := range prints(t, lighterman.Secret("hunter2")) {
 		if !strings.Contains(text, redacted) || strings.Contains(text, "hunter2") || strings.Contains(text, "68756e74657232") {
 			t.Errorf("%s: %s", how, text)
 		}
 	}
-	if got := fmt.Sprint(Secret("")); got != "" {
+	if got := fmt.Sprint(lighterman.Secret("")); got != "" {
 		t.Errorf("an empty secret prints as %q", got)
 	}
-	if Secret("hunter2").Reveal() != "hunter2" {
+	if lighterman.Secret("hunter2").Reveal() != "hunter2" {
 		t.Error("Reveal does not")
 	}
 }

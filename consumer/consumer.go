@@ -61,6 +61,7 @@ type Options struct {
 	Backoff      Backoff       // default 500 ms doubling, cap 60 s
 	Announce     time.Duration // between records on the roster, default 5 s
 	Presence     Presence      // how soon others' deaths are noticed
+	State        State         // told of changes of the fleet's state; default: nobody is
 	Version      string        // shown on the roster
 	Middleware   []Middleware
 	Metrics      *Metrics // default: counted nowhere

@@ -23,6 +23,13 @@ const (
 	lastListenPause  = time.Second
 )
 
+// State is told when the fleet's state has changed, by words that come over the
+// worker's subscription. Its methods must not block.
+type State interface {
+	Noticed(version uint64) // the state has reached a version
+	Hearing(up bool)        // whether words can arrive at all; what was told before is not repeated
+}
+
 // hearing is whether this worker's own subscription holds. The generation grows
 // whenever it is made or broken, so that two equal ones mean that it held
 // throughout.
@@ -98,6 +105,10 @@ func (c *Consumer) markDeaf(ctx context.Context) {
 func (c *Consumer) hear(ctx context.Context, l *lua.Listener) error {
 	c.hearing.set(true)
 	defer c.hearing.set(false)
+	if c.opts.State != nil {
+		c.opts.State.Hearing(true)
+		defer c.opts.State.Hearing(false)
+	}
 	defer l.Close()
 	stop := context.AfterFunc(ctx, l.Close)
 	defer stop()
@@ -132,6 +143,10 @@ func (c *Consumer) heard(word string) {
 		signal(c.crew.changed)
 	case lua.WordBusy:
 		signal(c.crew.hurry)
+	default:
+		if version, ok := lua.StateVersion(word); ok && c.opts.State != nil {
+			c.opts.State.Noticed(version)
+		}
 	}
 }
 

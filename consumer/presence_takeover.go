@@ -128,7 +128,7 @@ func (c *Consumer) inheritPage(ctx context.Context, owner string, st lua.Stream,
 	ctx = context.WithoutCancel(ctx)
 	taken, err := c.store.Inherit(ctx, c.owner, st, ids)
 	if err == nil {
-		err = c.putBackIdle(ctx, "presence", owner, taken)
+		err = c.putBackIdle(ctx, lua.CausePresence, owner, taken)
 	}
 	if !c.serves(st.Queue) { // nobody's census looks there
 		_, _ = c.store.Forget(ctx, st, []string{c.owner}) // at the next sweep else

@@ -182,7 +182,7 @@ func (r *reader) failed(ctx context.Context, err error) {
 func (r *reader) start(ctx context.Context, entries, surplus []lua.Entry) bool {
 	c := r.c
 	halted := ctx.Err() != nil || !c.gate.isOpen()
-	var begin []lua.Entry
+	begin := make([]lua.Entry, 0, len(entries))
 	for _, e := range entries {
 		if halted || c.orders.isPaused(e.Stream.Queue) {
 			c.slots.release(e.Stream.Queue, 1)

@@ -134,7 +134,7 @@ func (c *Consumer) sweep(ctx context.Context, s lua.Stalled) {
 			c.log.Warn().Err(err).Str("queue", s.Stream.Queue).Msg("sweep")
 			return
 		}
-		if err := c.putBackIdle(ctx, "lease", "", taken); err != nil {
+		if err := c.putBackIdle(ctx, lua.CauseLease, "", taken); err != nil {
 			c.log.Warn().Err(err).Str("queue", s.Stream.Queue).Msg("sweep: put back")
 			return
 		}

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	lm "github.com/lighterman/lighterman"
 	"github.com/lighterman/lighterman/internal/redistest"
 	"github.com/redis/go-redis/v9"
 )
@@ -61,6 +62,31 @@ func BenchmarkSnapshot(b *testing.B) {
 			m.Snapshot()
 		}
 	})
+}
+
+// BenchmarkRead is what a change costs each worker that hears of it: one read of a
+// pool of eight members on two backends, all of which have been called.
+func BenchmarkRead(b *testing.B) {
+	server := redistest.Start(b)
+	m := manager(b, storeOn(b, server), false, func(o *Options) {
+		o.Spec = Spec{Pools: []PoolSpec{{ID: "p"}}}
+		for i := range 8 {
+			id := fmt.Sprint("m", i)
+			o.Spec.Models = append(o.Spec.Models, ModelSpec{ID: id, Backend: []string{"one", "two"}[i%2]})
+			o.Spec.Pools[0].Members = append(o.Spec.Pools[0].Members, Member{Model: id})
+		}
+	})
+	for i := range 8 {
+		record(b, m, Outcome{Model: fmt.Sprint("m", i), Backend: []string{"one", "two"}[i%2], Usage: used100(i), CostUSD: 1, Kind: lm.RateLimited, RetryAfter: time.Hour})
+	}
+	rdb := server.Client()
+	before := mainThread(b, rdb)
+	for b.Loop() {
+		if err := m.Load(ctx); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64((mainThread(b, rdb)-before).Nanoseconds())/1e3/float64(b.N), "redis-us/op")
 }
 
 // mainThread is the time that Redis's main thread has spent.

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strconv"
 	"time"
 
 	lm "github.com/lighterman/lighterman"
@@ -52,6 +53,7 @@ type hold struct {
 // call is what is known of a replay key.
 type call struct {
 	done        bool
+	answered    bool // and well
 	token       string
 	reservation string
 	probe       bool
@@ -209,7 +211,7 @@ func (l *ledger) outcome(now int64, on *account, o lua.CallOutcome) bool {
 		}
 		return false
 	}
-	l.seen[o.Key] = call{done: true, at: now}
+	l.seen[o.Key] = call{done: true, answered: o.Class == lua.ClassOK, at: now}
 	l.lastRequest = now
 	l.settle(o.Reservation, o.Usage.Input+o.Usage.Output)
 	l.breaker = l.record(now, o.Class, o.Epoch, o.Token, int64(math.Round(1000*o.Jitter)), o.Breaker)
@@ -251,6 +253,35 @@ func (l *ledger) outcome(now int64, on *account, o lua.CallOutcome) bool {
 		l.quota = l.quota.add(now, Period(o.QuotaPeriod), 1)
 	}
 	l.budget = l.budget.add(now, Period(o.BudgetPer), o.CostNano)
+	return true
+}
+
+// lost counts a call whose worker died as lost.lua does; false: a repeat.
+func (l *ledger) lost(now int64, on *account, c lua.LostCall) bool {
+	name := c.Key + "/lost"
+	if l.seen[name].done {
+		return false
+	}
+	answered := false
+	for i := range lua.LostTries {
+		key := c.Key + "/" + strconv.Itoa(i)
+		try := l.seen[key]
+		if answered = answered || try.answered; !try.done {
+			try.done, try.at = true, now
+			l.seen[key] = try
+		}
+	}
+	l.seen[name] = call{done: true, at: now}
+	l.waste[WasteCrash] += c.CostNano
+	if answered {
+		return true
+	}
+	l.requests++
+	l.usage = l.usage.Add(c.Usage)
+	l.cost += c.CostNano
+	on.requests++
+	on.cost += c.CostNano
+	l.budget = l.budget.add(now, Period(c.BudgetPer), c.CostNano)
 	return true
 }
 

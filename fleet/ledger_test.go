@@ -47,7 +47,7 @@ func TestScripts_DoWhatTheGoRulesSay(t *testing.T) {
 	if testing.Short() {
 		return // too few to pass through everything
 	}
-	for _, what := range []string{"OK", "probe", string(ReasonBudget), string(ReasonQuota), string(ReasonErrorThreshold), string(ReasonTokenLimit), string(ReasonRequestLimit), string(ReasonManual), "opened", "closed", "replay"} {
+	for _, what := range []string{"OK", "probe", string(ReasonBudget), string(ReasonQuota), string(ReasonErrorThreshold), string(ReasonTokenLimit), string(ReasonRequestLimit), string(ReasonManual), "opened", "closed", "replay", "lost", "lost and known"} {
 		if reached[what] == 0 {
 			t.Errorf("the walks never reached %q: %v", what, reached)
 		}
@@ -87,7 +87,7 @@ func (w *walk) play(steps int) {
 	w.limits.RPM, w.limits.TPM, w.limits.Concurrent = maybe(4+r.IntN(8)), maybe(200+r.IntN(400)), maybe(1+r.IntN(4))
 	w.limits.BudgetNano, w.limits.Quota = int64(maybe(3000)), int64(maybe(20))
 	for range steps {
-		switch r.IntN(12) {
+		switch r.IntN(13) {
 		case 0, 1, 2, 3, 4:
 			w.admit()
 		case 5, 6, 7, 8, 9:
@@ -96,6 +96,8 @@ func (w *walk) play(steps int) {
 			w.pass(time.Duration(r.IntN(12)) * time.Millisecond)
 		case 11:
 			w.operate()
+		case 12:
+			w.lose()
 		}
 		w.compare()
 		if w.Failed() {
@@ -162,6 +164,17 @@ func (w *walk) outcome() {
 		c.Key, c.Token, c.Reservation, c.Epoch = f.key, lua.ReservationToken(f.got.Reservation), f.got.Reservation, f.got.Epoch
 	}
 	before := w.l.breaker
+	w.record(c)
+	if !before.open && w.l.open {
+		w.seenKinds["opened"]++
+	}
+	if before.open && !w.l.open {
+		w.seenKinds["closed"]++
+	}
+}
+
+// record sends an outcome twice.
+func (w *walk) record(c lua.CallOutcome) {
 	for range 2 {
 		got, err := w.s.RecordCall(ctx, c)
 		if err != nil {
@@ -173,12 +186,29 @@ func (w *walk) outcome() {
 			w.seenKinds["replay"]++
 		}
 	}
-	if !before.open && w.l.open {
-		w.seenKinds["opened"]++
+}
+
+// lose counts a call that a worker made and died of, after some of its tries.
+func (w *walk) lose() {
+	w.n++
+	c := lua.LostCall{
+		Model: w.model, Backend: w.model, Key: fmt.Sprint(w.model, "+", w.n), Usage: lm.Usage{Input: int64(w.rnd.IntN(90)), Output: int64(w.rnd.IntN(30))},
+		CostNano: int64(w.rnd.IntN(500)), BudgetPer: w.limits.BudgetPeriod,
 	}
-	if before.open && !w.l.open {
-		w.seenKinds["closed"]++
+	before := w.l.cost
+	for _, class := range []lua.Class{lua.ClassFail, lua.ClassOK}[w.rnd.IntN(2):] {
+		w.record(lua.CallOutcome{
+			Model: w.model, Backend: w.model, Key: c.Key + "/" + strconv.Itoa(w.rnd.IntN(lua.LostTries+1)), Class: class, Epoch: w.l.epoch,
+			BudgetPer: w.limits.BudgetPeriod, Breaker: quick,
+		})
 	}
+	for range 2 {
+		if err := w.s.RecordLost(ctx, c); err != nil {
+			w.Fatal(err)
+		}
+		w.l.lost(w.rdb.Time(ctx).Val().UnixMilli(), w.on, c)
+	}
+	w.seenKinds[map[bool]string{true: "lost and known", false: "lost"}[w.l.cost == before]]++
 }
 
 func (w *walk) operate() {

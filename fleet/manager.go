@@ -32,7 +32,7 @@ type Options struct {
 	Spec        Spec
 	Policy      SyncPolicy        // Immediate
 	Interval    time.Duration     // of Periodic; 5 s
-	Poll        time.Duration     // how often a Manager in use asks for changes; 500 ms, at most 1 s
+	Poll        time.Duration     // how often a Manager in use that hears no notices asks for changes; 500 ms, at most 1 s
 	Owner       string            // who holds probes and the lock, for people
 	Credentials map[string]string // backend: a hash of its credential; a quarantine holds for one credential, and so does a model list
 	Onlooker    bool              // it has no credentials, and sees what workers saw last with whatever they have
@@ -43,12 +43,14 @@ type Options struct {
 
 	clock  func() time.Time // for tests; must carry a monotonic reading where Redis is used
 	window time.Duration    // of requests and tokens per minute; for tests
+	heard  time.Duration    // between looks while notices are heard; for tests
 }
 
 // truth is where the state is: Redis through lua, or this process.
 type truth interface {
 	Admit(ctx context.Context, a lua.Admission) (lua.Admitted, error)
 	RecordCall(ctx context.Context, o lua.CallOutcome) (lua.Recorded, error)
+	RecordLost(ctx context.Context, l lua.LostCall) error
 	Count(ctx context.Context, models []lua.Increments, spent []lua.Spent) (uint64, error)
 	Session(ctx context.Context, key string) (lua.Session, uint64, error)
 	ChangeSession(ctx context.Context, key string, ch lua.SessionChange) (lua.Session, error)
@@ -80,6 +82,7 @@ type Manager struct {
 	idle     atomic.Bool   // Run has slowed down; the next question wakes it
 	wake     chan struct{} // somebody asked after a pause
 	reads    sync.Mutex    // one read at a time
+	notices  notices
 
 	pending  pending
 	lastSync atomic.Pointer[time.Time]
@@ -109,13 +112,14 @@ func New(store *lua.Store, o Options) (*Manager, error) {
 	o.LockLife = or(o.LockLife, 15*time.Second)
 	o.LockWait = or(o.LockWait, 30*time.Second)
 	o.window = or(o.window, time.Minute)
+	o.heard = or(o.heard, heardPoll)
 	if o.clock == nil {
 		o.clock = time.Now
 	}
 	if o.Owner == "" {
 		o.Owner = rand.Text()[:8]
 	}
-	m := &Manager{opts: o, breaker: o.Breaker.withDefaults(), wake: make(chan struct{}, 1)}
+	m := &Manager{opts: o, breaker: o.Breaker.withDefaults(), wake: make(chan struct{}, 1), notices: notices{came: make(chan struct{}, 1)}}
 	switch {
 	case policy == InMemory:
 		m.at = newMemory(o.clock)
@@ -185,8 +189,8 @@ func (m *Manager) owner(said string) string {
 // Record counts how a call ended and settles what it had reserved: one script. Under
 // OnBoundary and Periodic a plain success (of a closed circuit without recent
 // failures, with nothing reserved) is counted here and saved later. The snapshot
-// includes what it changed when it returns. An error is for the log: the call
-// itself has ended.
+// includes what it changed when it returns. Each call that it repeats after a crash
+// is one script more. An error is for the log: the call itself has ended.
 func (m *Manager) Record(ctx context.Context, o Outcome) error {
 	if m.plain(o) {
 		if !m.recent.repeated(o.Key) {
@@ -219,13 +223,13 @@ func (m *Manager) Record(ctx context.Context, o Outcome) error {
 		return fmt.Errorf("record the end of a call: %w", err)
 	}
 	m.behind(ctx, got.Version)
-	return nil
+	return m.lose(ctx, o, budget)
 }
 
 // plain reports whether an outcome can wait: it changes nothing that another
 // worker routes by.
 func (m *Manager) plain(o Outcome) bool {
-	if m.opts.Policy == Immediate || m.opts.Policy == InMemory || o.Kind != "" || o.Neutral || o.Probe || o.Reservation != "" || o.Waste != "" {
+	if m.opts.Policy == Immediate || m.opts.Policy == InMemory || o.Kind != "" || o.Neutral || o.Probe || o.Reservation != "" || o.Waste != "" || len(o.Lost) > 0 {
 		return false
 	}
 	at := m.snapshot.Load().Model(o.Model)

@@ -96,6 +96,14 @@ func (y *memory) RecordCall(_ context.Context, o lua.CallOutcome) (lua.Recorded,
 	return lua.Recorded{Replay: !fresh, Now: now, Version: y.version}, nil
 }
 
+func (y *memory) RecordLost(_ context.Context, l lua.LostCall) error {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	ledger, on := y.openLocked(l.Model, l.Backend)
+	ledger.lost(y.clock().UnixMilli(), on, l)
+	return nil
+}
+
 // routed is what routing sees of a model.
 type routed struct {
 	failing          bool

@@ -28,6 +28,10 @@ type Outcome struct {
 	Neutral     bool
 	Waste       string // what its cost was wasted by: "", WasteRetry, WasteCrash or WasteCancel
 	Reservation string // of the admission that this settles; empty: none
+	// Lost are calls that a success repeats, because their workers died before an
+	// answer was saved: each the beginning of their replay keys, operation/step/epoch.
+	// Each counts once, by the usage of this call, as waste by a crash; see Manager.Record.
+	Lost []string
 }
 
 // The causes of waste.

@@ -9,8 +9,8 @@ import (
 )
 
 const (
-	// idleAfter is how many polls without a question make a Manager idle; it then
-	// asks Redis once in idlePoll.
+	// idleAfter is how many times Options.Poll without a question make a Manager
+	// idle; it then looks once in idlePoll.
 	idleAfter = 20
 	idlePoll  = 10 * time.Second
 	// oldest is when a snapshot in use is read anew though nothing has changed:
@@ -26,13 +26,18 @@ func (m *Manager) Snapshot() *Snapshot {
 	if !m.used.Load() {
 		m.used.Store(true)
 		if m.idle.Swap(false) {
-			select {
-			case m.wake <- struct{}{}:
-			default:
-			}
+			signal(m.wake)
 		}
 	}
 	return m.snapshot.Load()
+}
+
+// signal wakes Run, at once or when it comes to it.
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
 }
 
 // Fresh sees to it that the snapshot is at most a second old: at the start of an
@@ -50,42 +55,77 @@ func (m *Manager) Fresh(ctx context.Context) error {
 func (m *Manager) Load(ctx context.Context) error { return m.read(ctx, 0) }
 
 // Run keeps the snapshot fresh, saves counters as the policy says and keeps the
-// record of the pools' rotations, until ctx ends; then it saves what is left and gives up the lock, if it holds it.
+// record of the pools' rotations, until ctx ends; then it saves what is left and
+// gives up the lock, if it holds it.
 func (m *Manager) Run(ctx context.Context) error {
-	quiet := 0
-	failing := false
-	pools := rotations{settled: make(map[string]string)}
-	timer := time.NewTimer(m.opts.Poll)
-	defer timer.Stop()
+	r := run{m: m, pools: rotations{settled: make(map[string]string)}}
+	every := m.opts.Poll
+	look, due := time.NewTimer(every), time.NewTimer(every)
+	due.Stop()
+	defer look.Stop()
+	defer due.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return m.end()
+		case <-m.notices.came:
+			due.Reset(m.notices.wait(time.Now(), r.idle()))
+			continue
+		case <-due.C:
+			r.heard(ctx)
+			continue
+		case <-look.C:
+			r.quiet += every
 		case <-m.wake:
-		case <-timer.C:
 		}
-		if m.used.Swap(false) {
-			quiet = 0
-		} else {
-			quiet++
-		}
-		err := m.poll(ctx, quiet > idleAfter)
-		if err == nil {
-			err = m.Sync(ctx)
-		}
-		if err != nil && !failing && ctx.Err() == nil {
-			m.opts.Log.Warn().Err(err).Msg("fleet state not read; the last snapshot stays")
-		}
-		failing = err != nil
-		if err == nil {
-			m.keepRotations(ctx, &pools)
-		}
-		next := m.opts.Poll
-		if quiet > idleAfter {
-			next = idlePoll
-			m.idle.Store(true)
-		}
-		timer.Reset(next)
+		r.look(ctx)
+		every = m.every(r.idle())
+		look.Reset(every)
+	}
+}
+
+// run is what Run remembers. It belongs to its goroutine.
+type run struct {
+	m       *Manager
+	quiet   time.Duration // for which nobody has asked for the snapshot
+	failing bool
+	pools   rotations
+	synced  time.Time // local time of the last Sync
+}
+
+func (r *run) idle() bool { return r.quiet > idleAfter*r.m.opts.Poll }
+
+// look is a turn of the poll.
+func (r *run) look(ctx context.Context) {
+	m := r.m
+	if m.used.Swap(false) {
+		r.quiet = 0
+	}
+	err := m.poll(ctx, r.idle())
+	if err == nil {
+		err = m.Sync(ctx)
+		r.synced = time.Now()
+	}
+	if err != nil && !r.failing && ctx.Err() == nil {
+		m.opts.Log.Warn().Err(err).Msg("fleet state not read; the last snapshot stays")
+	}
+	r.failing = err != nil
+	if err == nil {
+		m.keepRotations(ctx, &r.pools)
+	}
+	if r.idle() {
+		m.idle.Store(true)
+	}
+}
+
+// heard acts on notices. Successes that wait while a model fails are saved soon
+// after, but no oftener than by a Manager that hears nothing; rotations are left to
+// the poll, whose turns are not at the same moment in all workers.
+func (r *run) heard(ctx context.Context) {
+	r.m.catchUp(ctx)
+	if now := time.Now(); now.Sub(r.synced) >= r.m.opts.Poll {
+		_ = r.m.Sync(ctx) // the next poll reports it
+		r.synced = now
 	}
 }
 
@@ -100,10 +140,13 @@ func (m *Manager) end() error {
 }
 
 // poll compares versions, and reads where they differ or, in use, the snapshot is
-// old.
+// old. An idle Manager that hears notices does so seldom.
 func (m *Manager) poll(ctx context.Context, idle bool) error {
 	if !idle && m.opts.clock().Sub(m.base.Load().local) > oldest {
 		return m.read(ctx, 0)
+	}
+	if idle && m.notices.hearing.Load() && m.opts.clock().Sub(m.base.Load().checked) < heardIdle {
+		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, readPatience)
 	defer cancel()
@@ -273,7 +316,7 @@ func (m *Manager) nextSync() time.Time {
 
 // Status is how far counters have been saved.
 func (m *Manager) Status() SyncStatus {
-	s := SyncStatus{Policy: m.opts.Policy}
+	s := SyncStatus{Policy: m.opts.Policy, Hearing: m.notices.hearing.Load()}
 	s.PendingChanges, s.Lost = m.pending.count()
 	if last := m.lastSync.Load(); last != nil {
 		s.LastSync = *last

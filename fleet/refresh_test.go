@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"testing"
 	"time"
@@ -13,8 +14,17 @@ import (
 )
 
 // TestSnapshot_ACooldownReachesEveryWorkerWithinASecond: four Managers with clients
-// of their own, each in use; p99 over all of them.
+// of their own, each in use; p99 over all of them: with notices, of changes that
+// come apart and of such that follow each other at once, and by the poll alone.
 func TestSnapshot_ACooldownReachesEveryWorkerWithinASecond(t *testing.T) {
+	t.Run("noticed", func(t *testing.T) { reachesEveryWorker(t, true, 2*noticeEvery, 100*time.Millisecond) })
+	t.Run("noticed in a row", func(t *testing.T) { reachesEveryWorker(t, true, 0, 2*noticeEvery) })
+	t.Run("polled", func(t *testing.T) { reachesEveryWorker(t, false, 0, time.Second) })
+}
+
+// reachesEveryWorker makes changes, at most apart from each other, and holds the
+// median under p50 and p99 under a second.
+func reachesEveryWorker(t *testing.T, noticed bool, apart, p50 time.Duration) {
 	server := redistest.Start(t)
 	const workers = 4
 	rounds := 6
@@ -23,10 +33,15 @@ func TestSnapshot_ACooldownReachesEveryWorkerWithinASecond(t *testing.T) {
 	}
 	var ms []*Manager
 	for i := range workers {
-		ms = append(ms, manager(t, storeOn(t, server), true, func(o *Options) { o.Owner = fmt.Sprint("w", i) }))
+		m := manager(t, storeOn(t, server), true, func(o *Options) { o.Owner = fmt.Sprint("w", i) })
+		if noticed {
+			hears(t, m, storeOn(t, server))
+		}
+		ms = append(ms, m)
 	}
 	var took []time.Duration
 	for round := range rounds {
+		<-time.After(apart/2 + rand.N(apart/2+1))
 		by := ms[round%workers]
 		record(t, by, Outcome{Model: "a", Kind: lm.RateLimited, RetryAfter: time.Duration(round+2) * time.Minute})
 		set := time.Now()
@@ -42,6 +57,7 @@ func TestSnapshot_ACooldownReachesEveryWorkerWithinASecond(t *testing.T) {
 			took = append(took, time.Since(set))
 		}
 		// And so does an operator's word, from a process that only gives it.
+		<-time.After(apart/2 + rand.N(apart/2+1))
 		disabled := round%2 == 0
 		word := map[bool]string{true: lua.ModelDisable, false: lua.ModelEnable}[disabled]
 		if err := manager(t, storeOn(t, server), false).Operate(ctx, "b", word); err != nil {
@@ -59,6 +75,9 @@ func TestSnapshot_ACooldownReachesEveryWorkerWithinASecond(t *testing.T) {
 	bound := 5 * time.Second
 	if full {
 		bound = time.Second
+		if half := took[len(took)/2]; half > p50 {
+			t.Errorf("p50 %s, want at most %s", half, p50)
+		}
 	}
 	if p99 > bound {
 		t.Errorf("p99 %s", p99)

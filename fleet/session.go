@@ -3,7 +3,6 @@ package fleet
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"io"
 	"strconv"
 	"time"
 )
@@ -15,11 +14,14 @@ type SessionKey string
 // NewSessionKey is the key of a thread's or run's session in a pool. Two tenants
 // never share one, whatever they call their threads.
 func NewSessionKey(pool, tenant string, scope Scope, id string) SessionKey {
-	h := sha256.New()
-	for _, part := range []string{tenant, string(scope), id} {
-		_, _ = io.WriteString(h, strconv.Itoa(len(part))+":"+part)
+	var b []byte
+	for _, part := range [...]string{tenant, string(scope), id} {
+		b = strconv.AppendInt(b, int64(len(part)), 10)
+		b = append(b, ':')
+		b = append(b, part...)
 	}
-	return SessionKey(pool + ":" + hex.EncodeToString(h.Sum(nil)[:16]))
+	sum := sha256.Sum256(b)
+	return SessionKey(pool + ":" + hex.EncodeToString(sum[:16]))
 }
 
 // Session is what stickiness holds for, as the fleet has it. The zero value is a

@@ -15,6 +15,7 @@ type Snapshot struct {
 	Models  []Model
 	Pools   []Pool
 	Groups  []Group
+	alone   []Pool // of one model each, in the order of Models
 	models  map[string]int
 	pools   map[string]int
 	stock   *inventory
@@ -67,7 +68,18 @@ func newSnapshot(version uint64, at time.Time, stock *inventory, states map[stri
 	for _, g := range spec.Groups {
 		s.Groups = append(s.Groups, groupOf(g, s.Models))
 	}
+	s.alone = eachAlone(spec.Models)
 	return s
+}
+
+// eachAlone makes a pool of one of every model.
+func eachAlone(models []ModelSpec) []Pool {
+	members, places, pools := make([]Member, len(models)), make([]int, len(models)), make([]Pool, len(models))
+	for i := range models {
+		members[i], places[i] = Member{Model: models[i].ID, Weight: 1, Role: RoleMember}, i
+		pools[i] = Pool{Spec: PoolSpec{ID: models[i].ID, Members: members[i : i+1 : i+1]}, Members: places[i : i+1 : i+1]}
+	}
+	return pools
 }
 
 // Model finds a model by ID; nil when there is none.
@@ -81,6 +93,15 @@ func (s *Snapshot) Model(id string) *Model {
 // Recovered is what made members active again, of those that were on standby, as
 // the pool's record says.
 func (p *Pool) Recovered() map[string]Trigger { return recovered(p.record) }
+
+// Alone is the pool of one that a model's own name stands for; nil when there is
+// no such model.
+func (s *Snapshot) Alone(model string) *Pool {
+	if i, ok := s.models[model]; ok {
+		return &s.alone[i]
+	}
+	return nil
+}
 
 // Pool finds a pool by ID; nil when there is none.
 func (s *Snapshot) Pool(id string) *Pool {

@@ -1,6 +1,7 @@
 package lightermantest
 
 import (
+	"slices"
 	"strings"
 
 	lm "github.com/lighterman/lighterman"
@@ -26,6 +27,21 @@ func (f *Fleet) AssertCalls(id lm.TraceID, name string, n int) {
 	f.t.Helper()
 	if found := f.CallsOf(id, name); len(found) != n {
 		f.t.Errorf("%s called %q %d times, want %d:%s", id, name, len(found), n, lines(found))
+	}
+}
+
+// AssertMembers fails the test unless an operation's model calls were made of these
+// models, in this order: each try of each member, those included that failed.
+func (f *Fleet) AssertMembers(id lm.TraceID, members ...string) {
+	f.t.Helper()
+	var called []string
+	for _, c := range f.CallsOf(id) {
+		if c.What == ModelCall {
+			called = append(called, c.Model)
+		}
+	}
+	if !slices.Equal(called, members) {
+		f.t.Errorf("%s called the models %v, want %v", id, called, members)
 	}
 }
 

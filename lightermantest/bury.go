@@ -61,7 +61,7 @@ func (f *Fleet) buryIn(st lua.Stream, owner string) (found bool) {
 		}
 		if len(back) > 0 {
 			found = true
-			if _, err := f.store.Takeover(ctx, undertaker, "lease", false, back); err != nil {
+			if _, err := f.store.Takeover(ctx, undertaker, lua.CauseLease, false, back); err != nil {
 				return true
 			}
 		}

@@ -24,7 +24,7 @@ type Call struct {
 	What   string // StepCall, ModelCall or ToolCall
 	Name   string // of the step, of the Ask or Chat (of a built-in kind: chat, prompt or embed), of the tool
 	Key    string // the idempotency key: the same when it is repeated
-	Model  string // of a ModelCall
+	Model  string // of a ModelCall; with Options.Config the member that was called
 	Worker string // that began it
 	Done   bool   // it returned and without an error
 }
@@ -68,12 +68,13 @@ func (c *calls) edge(worker string, id lm.TraceID, point, name string) {
 	}
 }
 
-// modelCaller sends a worker's model calls to the fleet's models.
+// modelCaller sends a worker's model calls to the fleet's models. Where models are
+// declared it is the router's provider, and sees every try of a member.
 type modelCaller struct{ w *Worker }
 
 func (m modelCaller) Call(ctx context.Context, call lm.Call) (lm.Answer, error) {
 	f := m.w.fleet
-	f.calls.begin(Call{ID: call.ID, What: ModelCall, Name: nameOf(call), Key: call.Key, Model: call.Model, Worker: m.w.name})
+	f.calls.begin(Call{ID: call.ID, What: ModelCall, Name: nameOf(call), Key: call.Key, Model: f.declared.member(call.Model), Worker: m.w.name})
 	answer, err := f.sim.Call(ctx, call)
 	if err == nil {
 		f.calls.finish(m.w.name, call.Key)

@@ -20,6 +20,32 @@
 // died still run, and a function that blocks elsewhere runs on until it looks at
 // its context.
 //
+// # Pools
+//
+// Options.Config declares models and pools in the words of the configuration file,
+// or is that file's content. Calls then take the way that they take in production,
+// through a router of each worker, and the fleet shares sessions, breakers,
+// cooldowns and limits. Every declared model is played by a simulated one of its own,
+// whatever its backend. What it says is scripted under its ID:
+//
+//	fleet := lightermantest.Run(t, lightermantest.Options{Config: `
+//	    models:
+//	      - {id: a, backend: sim, name: sim}
+//	      - {id: b, backend: sim, name: sim, limits: {rpm: 600}}
+//	    pools:
+//	      - {id: chat, members: [{model_id: a}, {model_id: b, role: failover_only}]}
+//	`}, setup)
+//	fleet.Script("a", sim.Reply{Err: &lighterman.Error{Kind: lighterman.RateLimited, RetryAfter: time.Minute}})
+//	id := fleet.Enqueue(lighterman.Request{Model: "chat", Body: body})
+//	fleet.AssertSucceeded(id)
+//	fleet.AssertMembers(id, "a", "b")
+//
+// sim.faults in it, or Options.Sim.Faults, make a member fail for a number of calls;
+// Operate disables one. A call that is tried again with the same member waits half
+// a second and more, as in production; one that goes to another does not. The record
+// of calls holds each try. Pool names are for requests; scripts and the record know
+// members.
+//
 // # Kill points
 //
 //	start            a Func is about to run

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"time"
 
 	"github.com/lighterman/lighterman"
 	"github.com/lighterman/lighterman/lightermantest"
@@ -94,6 +95,42 @@ func Example() {
 	// w1 step fetch step/fetch
 	// w1 model summary chat/summary/turn:1
 	// w2 model summary chat/summary/turn:1
+}
+
+// ExampleFleet_AssertMembers scripts a pool: its first member is rate-limited, and
+// the other one answers, also the next question of the same thread.
+func ExampleFleet_AssertMembers() {
+	t := &exampleT{} // in a test, its *testing.T
+	defer t.end()
+	fleet := lightermantest.Run(t, lightermantest.Options{Config: `
+models:
+  - {id: large, backend: sim, name: sim}
+  - {id: small, backend: sim, name: sim}
+pools:
+  - {id: chat, members: [{model_id: large}, {model_id: small, role: failover_only}]}
+`}, func(w *lightermantest.Worker) {
+		w.Handle("greet", func(ctx context.Context, op *pipeline.Op) (any, error) {
+			return op.Ask(ctx, "greeting", "Greet the world.")
+		})
+	})
+	fleet.Script("large", sim.Reply{Err: &lighterman.Error{Kind: lighterman.RateLimited, RetryAfter: time.Minute}})
+	fleet.Script("small", sim.Reply{Text: "Hello, world."}, sim.Reply{Text: "Hello again."})
+
+	greet := lighterman.Request{Kind: "greet", Model: "chat", Thread: "t1", Body: json.RawMessage(`{}`)}
+	first := fleet.Enqueue(greet)
+	result := fleet.AssertSucceeded(first)
+	fmt.Println(result.Text())
+	for _, way := range result.Route {
+		fmt.Println(way[strings.Index(way, " ")+1:]) // without the snapshot's version
+	}
+	second := fleet.Enqueue(greet)
+	fmt.Println(fleet.AssertSucceeded(second).Text())
+	fleet.AssertMembers(first, "large", "small")
+	fleet.AssertMembers(second, "small")
+	// Output:
+	// Hello, world.
+	// chat: large rate_limited, small failover
+	// Hello again.
 }
 
 // exampleT stands in for a *testing.T, which an example has not.

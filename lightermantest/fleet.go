@@ -28,16 +28,17 @@ type TB interface {
 // concurrently; those that fail the test with Fatalf (Enqueue, Wait, Trace) only
 // from the test's own goroutine.
 type Fleet struct {
-	t      TB
-	opts   Options
-	url    string
-	prefix string
-	setup  func(*Worker)
-	sim    *sim.Sim
-	store  *lua.Store
-	client *producer.Client
-	calls  calls
-	kills  kills
+	t        TB
+	opts     Options
+	url      string
+	prefix   string
+	setup    func(*Worker)
+	declared *declared
+	sim      *sim.Sim
+	store    *lua.Store
+	client   *producer.Client
+	calls    calls
+	kills    kills
 
 	ending  context.Context // ends with the fleet
 	end     context.CancelFunc
@@ -51,7 +52,13 @@ type Fleet struct {
 // when the test ends; a kill point that was not reached then fails the test.
 func Run(t TB, o Options, setup func(*Worker)) *Fleet {
 	t.Helper()
-	f := &Fleet{t: t, opts: o.withDefaults(), url: o.Redis, prefix: "lmtest-" + rand.Text()[:8], setup: setup, sim: sim.New(o.Sim)}
+	f := &Fleet{t: t, opts: o.withDefaults(), url: o.Redis, prefix: "lmtest-" + rand.Text()[:8], setup: setup}
+	var err error
+	if f.declared, err = declare(o.Config); err != nil {
+		t.Fatalf("lightermantest: %v", err)
+		return nil
+	}
+	f.opts.Models, f.sim = o.models(f.declared), f.declared.simulator(o.Sim)
 	f.ending, f.end = context.WithCancel(context.Background())
 	t.Cleanup(func() { _ = f.sim.Close() })
 	if f.url == "" {
@@ -118,8 +125,11 @@ func (f *Fleet) close() {
 }
 
 // Script appends replies to what a model answers, each given once and in order,
-// before the model answers by itself again. It makes the model known.
-func (f *Fleet) Script(model string, replies ...sim.Reply) { f.sim.Push(model, replies...) }
+// before the model answers by itself again. It makes the model known, unless models
+// are declared; then it scripts one of those, a member and never its pool.
+func (f *Fleet) Script(model string, replies ...sim.Reply) {
+	f.sim.Push(f.declared.name(model), replies...)
+}
 
 // Enqueue has an operation accepted and returns its ID; a refusal ends the test.
 func (f *Fleet) Enqueue(req lm.Request) lm.TraceID {

@@ -20,8 +20,13 @@ type Options struct {
 	MaxAttempts int           // default 5; retries wait 10 to 50 ms
 	Timeout     time.Duration // of Wait; default 15 s
 
+	// Config declares models and pools, in YAML as in the configuration file: its
+	// models, pools, defaults and sim.faults count, nothing else of it does. Calls then
+	// go through a router, with sessions, breakers, cooldowns and limits that the
+	// fleet's workers share. See the package.
+	Config string
 	Sim    sim.Options       // the models; Sim.Script says what they answer. See Fleet.Script
-	Models map[string]string // the model of a request that names none, by kind; default: sim, for embed sim-embed
+	Models map[string]string // the model of a request that names none, by kind; default: Config's defaults: sim, for embed sim-embed
 	Log    zerolog.Logger
 }
 
@@ -35,10 +40,18 @@ func (o Options) withDefaults() Options {
 	o.Lease = cmp.Or(o.Lease, 5*time.Second)
 	o.MaxAttempts = cmp.Or(o.MaxAttempts, 5)
 	o.Timeout = cmp.Or(o.Timeout, 15*time.Second)
-	if o.Models == nil {
-		o.Models = map[string]string{"chat": sim.Plain, "prompt": sim.Plain, "embed": sim.Embed}
-	}
 	return o
+}
+
+// models are those of requests that name none.
+func (o Options) models(d *declared) map[string]string {
+	switch {
+	case o.Models != nil:
+		return o.Models
+	case d != nil:
+		return map[string]string{"chat": d.defaults.Chat, "prompt": d.defaults.Prompt, "embed": d.defaults.Embed}
+	}
+	return map[string]string{"chat": sim.Plain, "prompt": sim.Plain, "embed": sim.Embed}
 }
 
 // blockFor is how long a worker's read waits for entries, which is also what the

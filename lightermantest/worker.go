@@ -9,6 +9,7 @@ import (
 	lm "github.com/lighterman/lighterman"
 	"github.com/lighterman/lighterman/checkpoint"
 	"github.com/lighterman/lighterman/consumer"
+	"github.com/lighterman/lighterman/fleet"
 	"github.com/lighterman/lighterman/lua"
 	"github.com/lighterman/lighterman/pipeline"
 	"github.com/lighterman/lighterman/statemachine"
@@ -21,6 +22,7 @@ type Worker struct {
 	fleet    *Fleet
 	name     string
 	store    *lua.Store
+	truth    *fleet.Manager // nil where no models are declared
 	tools    *tool.Set
 	pipeline *pipeline.Pipeline
 	consumer *consumer.Consumer
@@ -44,8 +46,12 @@ func newWorker(f *Fleet, name string) (*Worker, error) {
 	if w.store, err = f.open(); err != nil {
 		return nil, err
 	}
+	models, err := w.caller()
+	if err != nil {
+		return nil, err
+	}
 	w.pipeline = pipeline.New(pipeline.Options{
-		Caller: modelCaller{w}, Tools: toolCaller{w.tools, w}, Machine: statemachine.NewMachine(w.store), Codec: codec,
+		Caller: models, Tools: toolCaller{w.tools, w}, Machine: statemachine.NewMachine(w.store), Codec: codec,
 		Frames: w.store, Models: f.opts.Models, Log: f.opts.Log, Edge: w.edge,
 	})
 	if f.setup != nil {
@@ -55,6 +61,7 @@ func newWorker(f *Fleet, name string) (*Worker, error) {
 	ctx, drain := context.WithCancel(context.Background())
 	w.drain = drain
 	w.done.Go(func() {
+		defer w.watch(ctx)()
 		if err := w.consumer.Run(ctx); err != nil && !w.dead.Load() {
 			f.t.Errorf("lightermantest: worker %s: %v", name, err)
 		}

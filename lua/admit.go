@@ -49,9 +49,9 @@ func ReservationToken(reservation string) string {
 func (s *Store) Admit(ctx context.Context, a Admission) (Admitted, error) {
 	c := call{
 		script: admitScript,
-		keys:   []string{s.keys.model(a.Model), s.keys.backend(a.Backend), s.keys.version(), s.keys.seen(a.Key), s.keys.holds(a.Model)},
+		keys:   []string{s.keys.model(a.Model), s.keys.backend(a.Backend), s.keys.version(), s.keys.seen(a.Key), s.keys.holds(a.Model), s.keys.notices()},
 		args: []any{CallToken(a.Owner, a.Key), a.Owner, a.Lease.Milliseconds(), a.Tokens, a.CostNano, a.RPM, a.TPM, a.Concurrent,
-			a.BudgetNano, a.BudgetPeriod, a.Quota, a.QuotaPeriod, a.Credential, modelKept.Milliseconds(), a.Window.Milliseconds()},
+			a.BudgetNano, a.BudgetPeriod, a.Quota, a.QuotaPeriod, a.Credential, modelKept.Milliseconds(), a.Window.Milliseconds(), s.publish()},
 	}
 	var got Admitted
 	err := again(ctx, hotPatience, func() error {

@@ -11,6 +11,7 @@
 --   3 version    grows with every change that routing must see
 --   4 seen       of this call's key
 --   5 holds      the model's reservations by expiry
+--   6 channel    where a new version is told
 -- ARGV
 --   1 token      of this call and its owner
 --   2 owner      who holds a probe, for people
@@ -27,17 +28,19 @@
 --   13 credential  hash of the caller's credential
 --   14 model_keep  ms that the model is kept
 --   15 window    of rpm and tpm, ms; in 12 buckets and one more, so that none passes
+--   16 publish   PUBLISH, or SPUBLISH on a cluster
 -- RETURNS
 --   {OK, now, version, reservation, until, probe 0 or 1, epoch}; {NO, now, version,
 --   reason, until}, until 0: never by itself
 -- ERRORS
 --   none of its own
---#include clock period reserved use
+--#include clock notice period reserved use
 local model = KEYS[1]
 local backend = KEYS[2]
 local version = KEYS[3]
 local seen = KEYS[4]
 local holds = KEYS[5]
+local channel = KEYS[6]
 local token = ARGV[1]
 local owner = ARGV[2]
 local lease = tonumber(ARGV[3])
@@ -53,6 +56,7 @@ local quota_period = ARGV[12]
 local credential = ARGV[13]
 local model_keep = ARGV[14]
 local window = tonumber(ARGV[15])
+local publish = ARGV[16]
 local now = clock()
 
 local m = redis.call('HMGET', model, 'circuit', 'epoch', 'open_until', 'probe_token', 'probe_until', 'cooldown_until',
@@ -64,11 +68,11 @@ local epoch = m[2] or '0'
 
 -- The same call again, while it holds.
 local admitted = redis.call('GET', seen)
-local done, probe, until_ms, member = string.match(admitted or '', '^(D?)A (%d) (%d+) (.*)$')
+local probe, until_ms, member = string.match(admitted or '', '^D?A (%d) (%d+) (.*)$')
 if member and string.match(member, '^[^:]*') == token and tonumber(until_ms) > now then
   return { 'OK', now, current, member, until_ms, tonumber(probe), epoch }
 end
-done = admitted == 'D' and 'D' or done or ''
+local done = string.sub(admitted or '', 1, 1) == 'D' and 'D' or ''
 
 local function no(reason, at)
   return { 'NO', now, current, reason, at }
@@ -187,7 +191,7 @@ local ttl = done == 'D' and redis.call('PTTL', seen) or 0
 redis.call('SET', seen, done .. string.format('A %d %.0f ', probe, until_ms) .. member, 'PX', math.max(lease + 60000, ttl))
 if probe == 1 then
   redis.call('HSET', model, 'probe_token', token, 'probe_owner', owner, 'probe_until', until_ms)
-  current = redis.call('INCR', version)
+  current = changed(version, publish, channel)
 end
 redis.call('PEXPIRE', model, model_keep) -- it is not disabled: that had been refused
 return { 'OK', now, current, member, until_ms, probe, epoch }

@@ -105,6 +105,11 @@ func (s *Store) readClaimed(ctx context.Context, owner string, e Entry, token st
 	flat := strings.Split(text(v[4]), "\x00") // no value holds one: names, labels and meta are checked at the door
 	id := s.idOf(e)
 	record, _ := readRecord(id, flat, false)
+	var lost []lm.Epoch
+	if record.Crashes > 0 {
+		record, _ = readRecord(id, flat, true)
+		lost = record.lost()
+	}
 	body, saved := text(v[5]), v[6]
 	if v[5] == nil {
 		if body, err = s.requestBody(ctx, id); err != nil {
@@ -119,7 +124,7 @@ func (s *Store) readClaimed(ctx context.Context, owner string, e Entry, token st
 	}
 	claim := lm.Claim{
 		ID: id, Request: record.request(body), KeyHash: record.Unique, Attempts: record.Attempts, Crashes: record.Crashes, CrashesTotal: record.CrashesTotal,
-		SchemaWaits: record.SchemaWaits, Created: record.Created, ClaimedAt: atMS(number(v[2])), Checkpoint: checkpoint,
+		SchemaWaits: record.SchemaWaits, Created: record.Created, ClaimedAt: atMS(number(v[2])), Checkpoint: checkpoint, Lost: lost,
 		Fence: lm.NewFence(owner, lm.Epoch(number(v[1])), token, e.Names(), lm.Claimed),
 	}
 	return Claimed{Verdict: ClaimOK, Claim: claim, Record: record, Started: text(v[3]) == "1", Stop: stopOf(record.CancelRequested)}

@@ -60,9 +60,9 @@ func (s *Store) Count(ctx context.Context, models []Increments, spent []Spent) (
 func (s *Store) countCall(m Increments) call {
 	c := call{
 		script: countScript,
-		keys:   []string{s.keys.model(m.Model), s.keys.backend(m.Backend), s.keys.version(), s.keys.seen(m.Key)},
+		keys:   []string{s.keys.model(m.Model), s.keys.backend(m.Backend), s.keys.version(), s.keys.seen(m.Key), s.keys.notices()},
 		args: []any{m.Epoch, m.Age.Milliseconds(), m.Requests, m.Usage.Input, m.Usage.Cached, m.Usage.Output, m.CostNano,
-			m.QuotaPeriod, m.BudgetPeriod, m.Window.Milliseconds(), seenKept.Milliseconds(), modelKept.Milliseconds(), len(m.Past)},
+			m.QuotaPeriod, m.BudgetPeriod, m.Window.Milliseconds(), seenKept.Milliseconds(), modelKept.Milliseconds(), s.publish(), len(m.Past)},
 	}
 	for past, ok := range m.Past {
 		c.args = append(c.args, past, ok)

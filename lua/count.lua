@@ -9,6 +9,7 @@
 --   2 backend    its backend's hash
 --   3 version    grows with every change that routing must see
 --   4 seen       of this batch's key
+--   5 channel    where a new version is told
 -- ARGV
 --   1 epoch      of the circuit that the calls ran under
 --   2 age        ms since the last of them
@@ -22,7 +23,8 @@
 --   10 window    ms, in 12 buckets
 --   11 keep      ms that seen is kept
 --   12 model_keep  ms that model and backend are kept
---   13 n         buckets
+--   13 publish   PUBLISH, or SPUBLISH on a cluster
+--   14 n         buckets
 --   per bucket, a +
 --   1 past       how many buckets ago
 --   2 ok         successes in it
@@ -30,11 +32,12 @@
 --   {OK or REPLAY, now, version}
 -- ERRORS
 --   none of its own
---#include clock period spend use
+--#include clock notice period spend use
 local model = KEYS[1]
 local backend = KEYS[2]
 local version = KEYS[3]
 local seen = KEYS[4]
+local channel = KEYS[5]
 local epoch = tonumber(ARGV[1])
 local age = tonumber(ARGV[2])
 local requests = ARGV[3]
@@ -47,7 +50,8 @@ local budget_period = ARGV[9]
 local window = tonumber(ARGV[10])
 local keep = ARGV[11]
 local model_keep = ARGV[12]
-local n = tonumber(ARGV[13])
+local publish = ARGV[13]
+local n = tonumber(ARGV[14])
 local now = clock()
 
 local m = redis.call('HMGET', model, 'failures', 'epoch', 'circuit', 'last_failure', 'disabled', 'last_request')
@@ -66,7 +70,7 @@ end
 if epoch == (tonumber(m[2]) or 0) and (not m[3] or m[3] == '') then
   local slot = math.floor(now / (window / 12))
   for i = 1, n do
-    local a = 13 + (i - 1) * 2
+    local a = 14 + (i - 1) * 2
     local past = tonumber(ARGV[a + 1])
     local ok = tonumber(ARGV[a + 2])
     local at = slot - past
@@ -81,7 +85,7 @@ if epoch == (tonumber(m[2]) or 0) and (not m[3] or m[3] == '') then
   end
   if (tonumber(m[1]) or 0) > 0 and last > (tonumber(m[4]) or 0) then
     redis.call('HSET', model, 'failures', 0)
-    redis.call('INCR', version)
+    changed(version, publish, channel)
   end
 end
 spend(model, input, cached, output, cost, '', requests)

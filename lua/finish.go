@@ -62,7 +62,7 @@ func (s *Store) sendFinishes(ctx context.Context, p int, in []finishIn) ([]strin
 			failure, _ = json.Marshal(r.Err)
 		}
 		usage := []byte(nil)
-		if r.Usage != (lm.Usage{}) { // a route comes with an answer
+		if r.Usage != (lm.Usage{}) || len(r.Route) > 0 {
 			usage, _ = json.Marshal(spent{r.Usage, r.Route})
 		}
 		c.args = append(c.args, string(f.id), f.fence.Owner, int64(f.fence.Epoch), f.fence.Token, f.at.Seq, letters(f.end.Path),

@@ -169,14 +169,15 @@ func TestFleetScripts_AKeyOfAnotherTypeIsLeftAlone(t *testing.T) {
 		call := func() (errs []error) {
 			_, a := e.s.RecordCall(ctx, CallOutcome{Model: "m", Backend: "b", Key: "k", Class: ClassFail, Op: "0-x", Tenant: "t", Reservation: "t:1:1:1", Breaker: minuteBreaker})
 			_, b := e.s.Count(ctx, []Increments{{Model: "m", Backend: "b", Key: "k2", Requests: 1, Window: time.Minute, Past: map[int]int64{0: 1}}}, nil)
-			return append(errs, a, b)
+			c := e.s.RecordLost(ctx, LostCall{Model: "m", Backend: "b", Key: "0-x/s/1", Op: "0-x", Tenant: "t", CostNano: 1})
+			return append(errs, a, b, c)
 		}
 		for _, row := range []struct {
 			key  string
 			hits []bool
 		}{
-			{e.s.keys.model("m"), []bool{true, true}}, {e.s.keys.backend("b"), []bool{true, true}}, {e.s.keys.holds("m"), []bool{true, false}},
-			{e.s.keys.costs("op", "0-x"), []bool{true, false}}, {e.s.keys.costs("tenant", "t"), []bool{true, false}},
+			{e.s.keys.model("m"), []bool{true, true, true}}, {e.s.keys.backend("b"), []bool{true, true, true}}, {e.s.keys.holds("m"), []bool{true, false, false}},
+			{e.s.keys.costs("op", "0-x"), []bool{true, false, true}}, {e.s.keys.costs("tenant", "t"), []bool{true, false, true}},
 		} {
 			e.rdb.Del(ctx, e.allKeysOfFleet()...)
 			e.rdb.RPush(ctx, row.key, "somebody's")
@@ -190,6 +191,9 @@ func TestFleetScripts_AKeyOfAnotherTypeIsLeftAlone(t *testing.T) {
 				e.unchanged("calls with a foreign "+row.key, before)
 			} else if e.rdb.Exists(ctx, e.s.keys.seen("k")).Val() != 0 {
 				e.Errorf("%s: the outcome's replay key was written", row.key)
+			}
+			if row.hits[2] && e.rdb.Exists(ctx, e.s.keys.seen("0-x/s/1/lost"), e.s.keys.seen("0-x/s/1/0")).Val() != 0 {
+				e.Errorf("%s: the loss's replay keys were written", row.key)
 			}
 		}
 		for _, key := range []string{e.s.keys.observed(), e.s.keys.backend("b")} {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -16,31 +17,31 @@ import (
 // connection: the server has ended the subscription.
 var ErrDeaf = errors.New("the server ended the subscription")
 
-// Listener is one subscription of a worker to its control channel, on a
-// connection of its own that is dialled once: go-redis would dial again and
-// subscribe anew without a word, and who judges others by their subscriptions
-// must know when its own was away. Broken once it stays broken. Next is called by
-// one goroutine; Ping and Close by any.
+// Listener is one subscription of a worker to its control channel and to the
+// channel of all workers, on a connection of its own that is dialled once: go-redis
+// would dial again and subscribe anew without a word, and who judges others by
+// their subscriptions must know when its own was away. Broken once it stays
+// broken. Next is called by one goroutine; Ping and Close by any.
 type Listener struct {
 	client *redis.Client
 	pubsub *redis.PubSub
 	hears  time.Duration // silence, pings included, after which it is broken
 }
 
-// Listen subscribes an owner to its control channel and returns when Redis has
-// confirmed it. hears is how long Next waits for any sign of life; Ping more often.
-// Close the Listener.
+// Listen subscribes an owner to its control channel and to that of all, and
+// returns when Redis has confirmed both. hears is how long Next waits for any sign
+// of life; Ping more often. Close the Listener.
 func (s *Store) Listen(ctx context.Context, owner string, hears time.Duration) (*Listener, error) {
-	channel := s.keys.control(owner)
-	client, err := s.dialOnce(ctx, channel)
+	channels := []string{s.keys.control(owner), s.keys.notices()}
+	client, err := s.dialOnce(ctx, channels[0])
 	if err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
 	l := &Listener{client: client, hears: hears}
 	if s.sharded() {
-		l.pubsub = client.SSubscribe(ctx, channel)
+		l.pubsub = client.SSubscribe(ctx, channels...)
 	} else {
-		l.pubsub = client.Subscribe(ctx, channel)
+		l.pubsub = client.Subscribe(ctx, channels...)
 	}
 	for {
 		got, err := l.pubsub.ReceiveTimeout(ctx, min(hears, dialTimeout))
@@ -48,7 +49,7 @@ func (s *Store) Listen(ctx context.Context, owner string, hears time.Duration) (
 			l.Close()
 			return nil, fmt.Errorf("listen: %w", err)
 		}
-		if sub, ok := got.(*redis.Subscription); ok && sub.Count > 0 {
+		if sub, ok := got.(*redis.Subscription); ok && sub.Count == len(channels) {
 			return l, nil
 		}
 	}
@@ -94,7 +95,7 @@ func (l *Listener) Next() (string, error) {
 	case *redis.Message:
 		return m.Payload, nil
 	case *redis.Subscription:
-		if m.Count == 0 { // a slot that moved: sunsubscribe
+		if strings.HasSuffix(m.Kind, "unsubscribe") { // sunsubscribe: a slot that moved
 			return "", ErrDeaf
 		}
 	}

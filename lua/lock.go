@@ -62,8 +62,8 @@ func (s *Store) SetUnderLock(ctx context.Context, token string, fence int64, poo
 	}
 	c := call{
 		script: guardedScript,
-		keys:   []string{s.keys.fleet("lock"), key, s.keys.version()},
-		args:   []any{token, fence, len(fields)},
+		keys:   []string{s.keys.fleet("lock"), key, s.keys.version(), s.keys.notices()},
+		args:   []any{token, fence, s.publish(), len(fields)},
 	}
 	for field, value := range fields {
 		c.args = append(c.args, field, value)

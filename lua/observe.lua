@@ -13,37 +13,41 @@
 --   3 list       the last good list of this one
 --   4 backend    its hash: availability and last probe
 --   5 version    grows with every change that routing must see
+--   6 channel    where that is told
 -- ARGV
 --   1 token
 --   2 fence
---   3 field      NAME DIGEST
---   4 kind       of the failure; empty: a good list; empty_list: an answer without a model
---   5 models     JSON; empty where it failed
---   6 etag       of models
---   7 count      how many they are
---   8 took       ms
---   9 keep       ms that a good list is kept
---   10 backend_keep  ms that the backend's hash is kept
+--   3 publish    PUBLISH, or SPUBLISH on a cluster
+--   4 field      NAME DIGEST
+--   5 kind       of the failure; empty: a good list; empty_list: an answer without a model
+--   6 models     JSON; empty where it failed
+--   7 etag       of models
+--   8 count      how many they are
+--   9 took       ms
+--   10 keep      ms that a good list is kept
+--   11 backend_keep  ms that the backend's hash is kept
 -- RETURNS
 --   OK or FENCED
 -- ERRORS
 --   none of its own
---#include clock lockguard
+--#include clock lockguard notice
 local lock = KEYS[1]
 local observed = KEYS[2]
 local list = KEYS[3]
 local backend = KEYS[4]
 local version = KEYS[5]
+local channel = KEYS[6]
 local token = ARGV[1]
 local fence = ARGV[2]
-local field = ARGV[3]
-local kind = ARGV[4]
-local models = ARGV[5]
-local etag = ARGV[6]
-local count = ARGV[7]
-local took = ARGV[8]
-local keep = tonumber(ARGV[9])
-local backend_keep = ARGV[10]
+local publish = ARGV[3]
+local field = ARGV[4]
+local kind = ARGV[5]
+local models = ARGV[6]
+local etag = ARGV[7]
+local count = ARGV[8]
+local took = ARGV[9]
+local keep = tonumber(ARGV[10])
+local backend_keep = ARGV[11]
 if not lockguard(lock, token, fence) then
   return 'FENCED'
 end
@@ -87,6 +91,6 @@ redis.call('HSET', observed, field,
 redis.call('HSET', backend, 'last_probe', now, 'score', string.format('%.6f', 0.8 * score + (answered and 0.2 or 0)))
 redis.call('PEXPIRE', backend, backend_keep)
 if etag ~= before[1] or kind ~= before[2] or (strikes > 1) ~= before[3] then
-  redis.call('INCR', version)
+  changed(version, publish, channel)
 end
 return 'OK'

@@ -22,8 +22,8 @@ func (s *Store) OperateModel(ctx context.Context, model, backend, what string) (
 	}
 	c := call{
 		script: operateScript,
-		keys:   []string{s.keys.model(model), s.keys.backend(backend), s.keys.version()},
-		args:   []any{what, modelKept.Milliseconds()},
+		keys:   []string{s.keys.model(model), s.keys.backend(backend), s.keys.version(), s.keys.notices()},
+		args:   []any{what, modelKept.Milliseconds(), s.publish()},
 	}
 	var r Recorded
 	err := again(ctx, s.opts.Patience, func() error {

@@ -8,19 +8,23 @@
 --   1 model      the model's hash
 --   2 backend    its backend's hash
 --   3 version    grows with every change that routing must see
+--   4 channel    where that is told
 -- ARGV
 --   1 what       enable, disable or reset
 --   2 model_keep  ms that an enabled model is kept
+--   3 publish    PUBLISH, or SPUBLISH on a cluster
 -- RETURNS
 --   {OK, now, version}
 -- ERRORS
 --   none of its own
---#include clock
+--#include clock notice
 local model = KEYS[1]
 local backend = KEYS[2]
 local version = KEYS[3]
+local channel = KEYS[4]
 local what = ARGV[1]
 local model_keep = ARGV[2]
+local publish = ARGV[3]
 redis.call('HGET', backend, 'score')
 if what == 'disable' then
   redis.call('HSET', model, 'disabled', '1')
@@ -37,4 +41,4 @@ else
   end
   redis.call('HDEL', backend, 'cooldown_until', 'quarantine_until', 'quarantine_kind', 'quarantine_credential')
 end
-return { 'OK', clock(), redis.call('INCR', version) }
+return { 'OK', clock(), changed(version, publish, channel) }

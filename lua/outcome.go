@@ -90,13 +90,14 @@ func (s *Store) outcomeCall(o CallOutcome) call {
 			model, s.keys.backend(o.Backend), s.keys.version(), s.keys.seen(o.Key), s.keys.holds(o.Model),
 			s.keys.optional(o.Op != "", s.keys.costs("op", string(o.Op)), model),
 			s.keys.optional(o.Tenant != "", s.keys.costs("tenant", o.Tenant), model),
+			s.keys.notices(),
 		},
 		args: []any{
 			string(o.Class), bit(o.Error), string(o.Kind), o.Epoch, o.Token,
 			atLeastMS(o.Cooldown), atLeastMS(o.Pause), atLeastMS(o.Quarantine), atLeastMS(o.Bar), o.Credential,
 			o.Usage.Input, o.Usage.Cached, o.Usage.Output, o.CostNano, o.Waste, o.Reservation, o.QuotaPeriod, o.BudgetPer,
 			o.Breaker.Streak, o.Breaker.Least, o.Breaker.Window.Milliseconds(), o.Breaker.Base.Milliseconds(), o.Breaker.Cap.Milliseconds(),
-			int(math.Round(1000 * o.Jitter)), seenKept.Milliseconds(), costKept.Milliseconds(), modelKept.Milliseconds(),
+			int(math.Round(1000 * o.Jitter)), seenKept.Milliseconds(), costKept.Milliseconds(), modelKept.Milliseconds(), s.publish(),
 		},
 	}
 }

@@ -13,6 +13,7 @@
 --   5 holds      the model's reservations by expiry
 --   6 op         the operation's costs; the model's key when not counted
 --   7 tenant     the tenant's costs; the model's key when not counted
+--   8 channel    where a new version is told
 -- ARGV
 --   1 class      ok, fail or neutral: what it says to the breaker
 --   2 faulty     1: counts as an error; 0
@@ -39,13 +40,14 @@
 --   23 cap       ms that one lasts at most
 --   24 jitter    permille of the time that are added
 --   25 keep      ms that seen is kept
---   26 cost_keep  ms that costs of operations and tenants are kept
---   27 model_keep  ms that model and backend are kept
+--   26 cost_keep  ms that the operation's costs are kept
+--   27 model_keep  ms that model, backend and the tenant's costs are kept
+--   28 publish   PUBLISH, or SPUBLISH on a cluster
 -- RETURNS
 --   {OK or REPLAY, now, version}
 -- ERRORS
 --   none of its own
---#include clock period reserved spend use
+--#include clock notice period reserved spend use
 local model = KEYS[1]
 local backend = KEYS[2]
 local version = KEYS[3]
@@ -53,6 +55,7 @@ local seen = KEYS[4]
 local holds = KEYS[5]
 local op = KEYS[6]
 local tenant = KEYS[7]
+local channel = KEYS[8]
 local class = ARGV[1]
 local faulty = ARGV[2]
 local kind = ARGV[3]
@@ -80,6 +83,7 @@ local jitter = tonumber(ARGV[24])
 local keep = ARGV[25]
 local cost_keep = ARGV[26]
 local model_keep = ARGV[27]
+local publish = ARGV[28]
 local now = clock()
 
 local m = redis.call('HMGET', model, 'failures', 'opened', 'circuit', 'epoch', 'open_until', 'probe_token',
@@ -94,7 +98,7 @@ local slot = math.floor(now / (window / 12))
 local held_score = reservation ~= '' and redis.call('ZSCORE', holds, reservation)
 local replay = string.sub(redis.call('GET', seen) or '', 1, 1) == 'D'
 local b = redis.call('HMGET', backend, 'score', 'cooldown_until', 'quarantine_until', 'quarantine_credential')
-local changed = false
+local dirty = false
 for _, costs in ipairs({ op, tenant }) do
   redis.call('HGET', costs, 'cost') -- another type is found before anything is written
 end
@@ -113,7 +117,7 @@ end
 
 local function release()
   redis.call('HSET', model, 'probe_token', '', 'probe_owner', '', 'probe_until', 0)
-  changed = true
+  dirty = true
 end
 
 if replay then
@@ -122,12 +126,12 @@ if replay then
   end
   if probe ~= '' and probe == token then
     release()
-    redis.call('INCR', version)
+    changed(version, publish, channel)
   end
   return { 'REPLAY', now, redis.call('GET', version) or '0' }
 end
 
-redis.call('SET', seen, 'D', 'PX', keep)
+redis.call('SET', seen, class == 'ok' and 'DK' or 'D', 'PX', keep)
 redis.call('HSET', model, 'last_request', now)
 if m[10] ~= '1' then
   redis.call('PEXPIRE', model, model_keep)
@@ -166,11 +170,11 @@ local function closed()
   end
   if class == 'ok' then
     redis.call('HSET', model, at, string.format('%.0f %.0f %.0f', slot, ok + 1, bad), 'failures', 0)
-    changed = changed or failures > 0
+    dirty = dirty or failures > 0
     return
   end
   redis.call('HSET', model, at, string.format('%.0f %.0f %.0f', slot, ok, bad + 1), 'failures', failures + 1)
-  changed = changed or failures == 0
+  dirty = dirty or failures == 0
   local all, wrong = 0, 0
   for i = 0, 11 do
     local s, ok, bad = bucket('b' .. i)
@@ -205,7 +209,7 @@ end
 local function grow(key, field, old, by)
   if by > 0 and now + by > (tonumber(old) or 0) then
     redis.call('HSET', key, field, now + by)
-    changed = true
+    dirty = true
     return true
   end
 end
@@ -238,13 +242,13 @@ if op ~= model then
 end
 if tenant ~= model then
   spend(tenant, input, cached, output, cost, waste, 1)
-  redis.call('PEXPIRE', tenant, cost_keep)
+  redis.call('PEXPIRE', tenant, model_keep)
 end
 if reservation == '' then
   use(model, 'quota', quota_period, now, 1)
 end
 use(model, 'budget', budget_period, now, cost)
-if changed then
-  redis.call('INCR', version)
+if dirty then
+  changed(version, publish, channel)
 end
 return { 'OK', now, redis.call('GET', version) or '0' }

@@ -22,6 +22,14 @@ const (
 	PutBackSkip  Returned = "SKIP"  // it changed meanwhile, or is not pending with the caller
 )
 
+// The causes for which a sweep takes a claim over from its owner: its lease ended,
+// or its process was seen to be gone.
+const (
+	CauseLease    = "lease"
+	CausePresence = "presence"
+	causeRepair   = "repair" // its entry was gone too; see repair.lua
+)
+
 // Taken is an entry that the caller took over, with the trace as it read it.
 type Taken struct {
 	Entry  Entry

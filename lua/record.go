@@ -33,6 +33,7 @@ type Record struct {
 	// Bytes of what is stored of it.
 	Size, CheckpointSize int
 
+	route   [4]string
 	hops    map[int]string
 	lastHop int
 }
@@ -46,6 +47,9 @@ func readRecord(id lm.TraceID, fields []string, history bool) (r Record, ok bool
 	}
 	if history {
 		r.History = r.readHistory()
+	}
+	if route := strings.Join(r.route[:], ""); route != "" {
+		r.Route = strings.Split(route, "\n")
 	}
 	return r, r.State != lm.None
 }
@@ -127,6 +131,8 @@ func (r *Record) set(field, value string, history bool) {
 		r.RetryOf = lm.TraceID(value)
 	case "retried_as":
 		r.RetriedAs = lm.TraceID(value)
+	case "route1", "route2", "route3", "route4":
+		r.route[field[5]-'1'] = value
 	default:
 		r.setOther(field, value, history)
 	}
@@ -163,6 +169,41 @@ func (r *Record) readHistory() []lm.Hop {
 		}
 	}
 	return history
+}
+
+// lost are the claims, of those since the last checkpoint, that a sweep took over
+// while they were INFERRING, oldest first. Claims that gave the operation back
+// themselves are none. It needs the history.
+func (r *Record) lost() []lm.Epoch {
+	type death struct {
+		epoch lm.Epoch
+		in    lm.State
+	}
+	var deaths []death
+	epoch, state := lm.Epoch(0), lm.None // of the claim that holds it, and where that is
+	for _, hop := range r.History {
+		if epoch != 0 && crashed(hop) {
+			deaths, epoch = append(deaths, death{epoch, state}), 0
+		}
+		if hop.Worker != "" {
+			epoch = hop.Epoch
+		}
+		if n := len(hop.Path); n > 0 {
+			state = hop.Path[n-1]
+		}
+	}
+	var lost []lm.Epoch
+	for _, d := range deaths[max(0, len(deaths)-r.Crashes):] {
+		if d.in == lm.Inferring {
+			lost = append(lost, d.epoch)
+		}
+	}
+	return lost
+}
+
+// crashed reports whether a hop took the operation from a claim that was gone.
+func crashed(h lm.Hop) bool {
+	return len(h.Path) == 1 && h.Path[0] == lm.Reclaimed && (h.Reason == CauseLease || h.Reason == CausePresence || h.Reason == causeRepair)
 }
 
 // readHop reads "PATH MS TOOK [EXTRA]": ms since the trace was created, took in

@@ -2,6 +2,7 @@ package lua
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	lm "github.com/lighterman/lighterman"
@@ -23,6 +24,34 @@ type Aside struct {
 	Delay   time.Duration
 	Counted Counted
 	Reason  string // a code word, shown in the history
+	Route   []string
+}
+
+// routeBytes bounds what a trace keeps of the route of a try that was set aside: 4
+// fields of 64 bytes, so that a trace that waits stays a listpack.
+const routeBytes = 4 * 64
+
+// kept are the newest notes of a route that fit, a line each; of a longer one its
+// beginning.
+func kept(route []string) string {
+	text := ""
+	for i := len(route) - 1; i >= 0; i-- {
+		note := strings.Map(func(r rune) rune {
+			if r < ' ' {
+				return ' '
+			}
+			return r
+		}, route[i])
+		switch {
+		case text == "":
+			text = strings.ToValidUTF8(note[:min(len(note), routeBytes)], "")
+		case len(note)+1+len(text) > routeBytes:
+			return text
+		default:
+			text = note + "\n" + text
+		}
+	}
+	return text
 }
 
 type retryIn struct {
@@ -51,13 +80,13 @@ func (s *Store) sendRetries(ctx context.Context, p int, in []retryIn) ([]string,
 	c := call{
 		script: retryScript,
 		keys:   append(make([]string, 0, 2+2*len(in)), s.keys.stats(p), s.keys.delayed(p)),
-		args:   append(make([]any, 0, 2+10*len(in)), len(in), Group),
+		args:   append(make([]any, 0, 2+11*len(in)), len(in), Group),
 	}
 	for _, r := range in {
 		st, _, _ := streamOf(p, r.fence.Entry)
 		c.keys = append(c.keys, s.keys.trace(r.id), s.keys.stream(st))
 		c.args = append(c.args, string(r.id), r.fence.Owner, int64(r.fence.Epoch), r.fence.Token, r.at.Seq, letters(r.aside.Path),
-			r.at.Took.Microseconds(), r.aside.Delay.Milliseconds(), string(r.aside.Counted), r.aside.Reason)
+			r.at.Took.Microseconds(), r.aside.Delay.Milliseconds(), string(r.aside.Counted), r.aside.Reason, kept(r.aside.Route))
 	}
 	return s.answers(ctx, c, len(in))
 }

@@ -24,6 +24,7 @@
 --   8 delay      ms from now
 --   9 counted    the trace field that grows by one: attempts, schema_waits, or empty
 --   10 reason    a code word
+--   11 route     the try's way through members, in fields route1 to route4 of 64 bytes
 -- RETURNS
 --   per operation: OK; FENCED; NOTFOUND; ILLEGAL STATE
 -- ERRORS
@@ -48,6 +49,7 @@ local function one(k, a)
   local delay = tonumber(ARGV[a + 8])
   local counted = ARGV[a + 9]
   local reason = ARGV[a + 10]
+  local route = ARGV[a + 11]
 
   local t = redis.call('HMGET', trace, 'owner', 'epoch', 'token', 'seq', 'state', 'created', 'hn', 'queue', 'entry', 'attempts', 'schema_waits', 'cancel_requested')
   local verdict = guard(t, owner, epoch, token, seq)
@@ -66,7 +68,14 @@ local function one(k, a)
     fields[#fields + 1] = 'schema_waits'
     fields[#fields + 1] = (tonumber(t[11]) or 0) + 1
   end
-  redis.call('HDEL', trace, 'owner', 'started', 'lease', 'beat')
+  for i = 1, 4 do
+    local piece = string.sub(route, 64 * i - 63, 64 * i)
+    if piece ~= '' then
+      fields[#fields + 1] = 'route' .. i
+      fields[#fields + 1] = piece
+    end
+  end
+  redis.call('HDEL', trace, 'owner', 'started', 'lease', 'beat', 'route1', 'route2', 'route3', 'route4')
   local hf, hv, hn = hop(t[7], path, now, t[6], took, reason)
   redis.call('HSET', trace, 'hn', hn, hf, hv, unpack(fields))
   if t[12] then
@@ -78,7 +87,7 @@ local function one(k, a)
   return 'OK'
 end
 
-local answers = each(n, 2, 2, 2, 10, one)
+local answers = each(n, 2, 2, 2, 11, one)
 write_acks(group)
 write_counts(stats)
 return answers

@@ -52,6 +52,7 @@ var (
 	admitScript     = load("admit")
 	countScript     = load("count")
 	spentScript     = load("spent")
+	lostScript      = load("lost")
 	operateScript   = load("operate")
 	sessionScript   = load("session")
 	lockScript      = load("lock")

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -53,12 +54,14 @@ func (o *Op) infer(ctx context.Context, name, kind string, body json.RawMessage)
 		Kind: kind, Model: o.model(kind, body), Body: body, Key: o.Key(name), ID: o.claim.ID,
 		Tenant: r.Tenant, Thread: r.Thread, Run: r.Run, Agent: r.Agent, Attempt: o.Attempt(),
 		Epoch: o.claim.Fence.Epoch, Last: o.lastModel(), Memo: &o.memo,
+		Lost: o.lost(),
 	}
 	o.edge("before call", name)
 	began := time.Now()
 	answer, err = o.p.opts.Caller.Call(ctx, call)
 	o.p.opts.Metrics.stage(lm.Inferring, began)
 	if err != nil {
+		o.went(answer.Route)
 		return lm.Answer{}, false, err
 	}
 	failpoint.At("inferred")
@@ -71,13 +74,31 @@ func (o *Op) infer(ctx context.Context, name, kind string, body json.RawMessage)
 	return answer, false, nil
 }
 
+// lost are the claims that may have died in a call that begins now: what they made
+// is not in the checkpoint, and this claim has not got beyond it. It is a guess: a
+// crash between two calls looks the same.
+func (o *Op) lost() []lm.Epoch {
+	if o.beyond.Load() {
+		return nil
+	}
+	return o.claim.Lost
+}
+
 // answered remembers who answered, to whom the operation's next call is to stick,
 // and which choices led there.
 func (o *Op) answered(a lm.Answer) {
+	o.went(a.Route)
 	o.state.Lock()
 	defer o.state.Unlock()
 	o.last = a.Model
-	o.route = append(o.route, a.Route...)
+}
+
+// went keeps the newest notes of a call's way, whether it was answered or not.
+func (o *Op) went(route []string) {
+	o.state.Lock()
+	defer o.state.Unlock()
+	o.route = append(o.route, route...)
+	o.route = o.route[max(0, len(o.route)-maxRoute):]
 }
 
 func (o *Op) lastModel() string {
@@ -87,14 +108,14 @@ func (o *Op) lastModel() string {
 }
 
 // Route tells of the choices of members that were not the usual ones, in the
-// order of the calls.
+// order of the calls, the newest 32.
 func (o *Op) Route() []string {
 	o.state.Lock()
 	defer o.state.Unlock()
-	return slices.Clone(o.route[:min(len(o.route), maxRoute)])
+	return slices.Clone(o.route)
 }
 
-// maxRoute bounds what a result keeps of an operation's route.
+// maxRoute bounds what is kept of an operation's route.
 const maxRoute = 32
 
 // count adds what a call consumed, and notes that a model was called.
@@ -110,6 +131,9 @@ func (o *Op) count(u lm.Usage) {
 func (o *Op) model(kind string, body json.RawMessage) string {
 	if o.claim.Request.Model != "" {
 		return o.claim.Request.Model
+	}
+	if !bytes.Contains(body, []byte(`"model"`)) { // most name none, and reading a body costs more than all of the router
+		return o.p.opts.Models[kind]
 	}
 	var named struct {
 		Model string `json:"model"`

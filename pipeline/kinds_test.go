@@ -22,6 +22,7 @@ func TestHandle_Kinds(t *testing.T) {
 	}{
 		{"chat by default", lm.Request{Body: body("messages", hello)}, "chat.completion", "sim", ""},
 		{"the body's model", lm.Request{Body: body("messages", hello, "model", "special")}, "chat.completion", "special", ""},
+		{"a model that is only spoken of", lm.Request{Body: body("messages", user("model"))}, "chat.completion", "sim", ""},
 		{"the request's model wins", lm.Request{Model: "special", Body: body("messages", hello, "model", "sim")}, "chat.completion", "special", ""},
 		{"prompt", lm.Request{Kind: "prompt", Body: body("prompt", "hello")}, "text_completion", "sim", ""},
 		{"embed", lm.Request{Kind: "embed", Body: body("input", []string{"a", "b"})}, "list", "sim-embed", ""},

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	lm "github.com/lighterman/lighterman"
@@ -34,6 +35,8 @@ type Op struct {
 	frames uint64
 
 	memo sync.Map // the caller's
+
+	beyond atomic.Bool // this claim has finished a step of its own
 }
 
 func newOp(p *Pipeline, claim lm.Claim, book *checkpoint.Book) *Op {
@@ -153,6 +156,7 @@ func (o *Op) record(ctx context.Context, name string, data []byte, next lm.State
 	err = o.writeLocked(ctx, next, fields)
 	failpoint.At("after_checkpoint")
 	if err == nil {
+		o.beyond.Store(true)
 		o.edge("saved", name)
 	}
 	return err

@@ -61,3 +61,31 @@ func TestCall_TellsWhoAnsweredLast(t *testing.T) {
 		}
 	})
 }
+
+// The way of a call that failed is told with the error, the newest notes of it.
+func TestHandle_TellsTheWayToAnError(t *testing.T) {
+	each(t, func(w *world) {
+		n := 0
+		boom := errors.New("boom")
+		r := w.rig(func(r *rig) {
+			r.opts.Caller = callerFunc(func(context.Context, lm.Call) (lm.Answer, error) {
+				if n++; n < 40 {
+					return lm.Answer{Body: []byte(`{}`), Route: []string{fmt.Sprint("way ", n)}}, nil
+				}
+				return lm.Answer{Route: []string{"the last way"}}, boom
+			})
+		})
+		r.Register("test", func(ctx context.Context, op *pipeline.Op) (any, error) {
+			for i := range 40 {
+				if _, err := op.Chat(ctx, fmt.Sprint(i), []byte(`{"messages":[]}`)); err != nil {
+					return nil, err
+				}
+			}
+			return "done", nil
+		})
+		result, err := r.Handle(ctx, w.claim(w.enqueue(kindRequest("test"))))
+		if got := result.Route; !errors.Is(err, boom) || len(got) != 32 || got[0] != "way 9" || got[31] != "the last way" {
+			w.Errorf("%v %q", err, got)
+		}
+	})
+}

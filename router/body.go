@@ -2,6 +2,7 @@ package router
 
 import (
 	"encoding/json"
+	"strconv"
 	"strings"
 
 	lm "github.com/lighterman/lighterman"
@@ -30,8 +31,10 @@ func needsOf(snap *fleet.Snapshot, pool *fleet.Pool, call *lm.Call) Needs {
 		Messages []struct {
 			Content json.RawMessage `json:"content"`
 		} `json:"messages"`
-		Prompt json.RawMessage `json:"prompt"`
-		Input  json.RawMessage `json:"input"`
+		Prompt     json.RawMessage `json:"prompt"`
+		Input      json.RawMessage `json:"input"`
+		Max        json.RawMessage `json:"max_tokens"`
+		Completion json.RawMessage `json:"max_completion_tokens"`
 	}
 	if json.Unmarshal(call.Body, &body) != nil {
 		return n // the provider says what is wrong with it
@@ -43,7 +46,7 @@ func needsOf(snap *fleet.Snapshot, pool *fleet.Pool, call *lm.Call) Needs {
 		size += length
 		n.Vision = n.Vision || image
 	}
-	n.Tokens = size / bytesPerToken
+	n.Tokens, n.Output = size/bytesPerToken, max(whole(body.Max), whole(body.Completion))
 	return n
 }
 
@@ -75,17 +78,14 @@ func weigh(content json.RawMessage) (length int, image bool) {
 	return length, image
 }
 
-// outputOf is what a call may have answered at most, in tokens; 0 when it does not
-// say.
-func outputOf(call *lm.Call) int {
-	var body struct {
-		Max        int `json:"max_tokens"`
-		Completion int `json:"max_completion_tokens"`
-	}
-	if json.Unmarshal(call.Body, &body) != nil {
+// whole is a number of tokens in a body; 0 for what is none: the provider says what
+// is wrong with it.
+func whole(raw json.RawMessage) int {
+	n, err := strconv.Atoi(string(raw))
+	if err != nil {
 		return 0
 	}
-	return max(body.Max, body.Completion, 0)
+	return max(n, 0)
 }
 
 // String lists what is needed.

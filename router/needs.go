@@ -7,6 +7,7 @@ type Needs struct {
 	Kind                         fleet.Capability // CanChat, CanPrompt or CanEmbed
 	Stream, Tools, Think, Vision bool
 	Tokens                       int // the input at least; 0 unknown
+	Output                       int // what may be answered at most, in tokens; 0: it does not say
 }
 
 // eligible says whether a model can serve a call, and if not, why.

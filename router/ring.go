@@ -28,7 +28,7 @@ func (t *trip) admit(ctx context.Context, d *Decision) (fleet.Admitted, bool) {
 		return none, true
 	}
 	a, err := t.r.opts.Outcomes.Admit(ctx, fleet.Admission{
-		Model: m.ID, Op: t.call.ID, Key: t.tryKey(), Tokens: t.ask.Needs.Tokens + outputOf(&t.call), Owner: t.owner(), For: t.holds(),
+		Model: m.ID, Op: t.call.ID, Key: t.tryKey(), Tokens: t.ask.Needs.Tokens + t.ask.Needs.Output, Owner: t.owner(), For: t.holds(),
 	})
 	if err != nil {
 		t.r.trouble("admit", err, &t.call)
@@ -63,12 +63,15 @@ func (t *trip) ring(ctx context.Context, d *Decision, a fleet.Admitted) (lm.Answ
 	call := t.call
 	call.Model, call.Try, call.Stream = m.Name, t.tries, t.stream.begin()
 	var answer lm.Answer
-	err := error(lm.Errorf(lm.UnknownModel, "backend %q of model %q is not served here", m.Backend, m.ID))
+	var err error
 	if p := t.r.opts.Providers[m.Backend]; p != nil {
 		answer, err = p.Call(ctx, call)
+	} else {
+		err = lm.Errorf(lm.UnknownModel, "backend %q of model %q is not served here", m.Backend, m.ID)
 	}
 	t.stream.end()
 	t.record(ctx, d, a, answer.Usage, err)
+	t.tries++
 	return answer, err
 }
 
@@ -81,6 +84,9 @@ func (t *trip) record(ctx context.Context, d *Decision, a fleet.Admitted, usage 
 		label = "ok"
 	}
 	t.r.opts.Metrics.Calls.WithLabelValues(d.Model.Spec.ID, string(label)).Inc()
+	if t.r.opts.Outcomes == nil {
+		return
+	}
 	o := t.outcome(d, a)
 	o.Kind, o.Usage, o.CostUSD = kind, usage, cost(d.Model.Spec.Price, usage)
 	if err != nil {
@@ -91,9 +97,20 @@ func (t *trip) record(ctx context.Context, d *Decision, a fleet.Admitted, usage 
 			o.Waste = fleet.WasteCancel
 		}
 		t.r.quarantined(t, d, kind)
+	} else {
+		o.Lost = t.lost()
 	}
-	t.tries++
 	t.r.tell(ctx, o, &t.call)
+}
+
+// lost names the calls that this one repeats, as far as is known, by the beginning
+// of their tries' keys.
+func (t *trip) lost() []string {
+	var keys []string
+	for _, epoch := range t.call.Lost {
+		keys = append(keys, t.call.Key+"/"+strconv.FormatInt(int64(epoch), 10))
+	}
+	return keys
 }
 
 // giveBack returns the admission of a call that was not made.
@@ -107,16 +124,17 @@ func (t *trip) giveBack(ctx context.Context, d *Decision, a fleet.Admitted) {
 }
 
 func (t *trip) outcome(d *Decision, a fleet.Admitted) fleet.Outcome {
-	return fleet.Outcome{
+	o := fleet.Outcome{
 		Model: d.Model.Spec.ID, Backend: d.Model.Spec.Backend, Op: t.call.ID, Tenant: t.call.Tenant, Key: t.tryKey(),
-		CircuitEpoch: a.CircuitEpoch, Probe: a.Probe, Owner: t.owner(), Reservation: a.Reservation,
+		CircuitEpoch: a.CircuitEpoch, Probe: a.Probe, Reservation: a.Reservation,
 	}
+	if a.Probe {
+		o.Owner = t.owner()
+	}
+	return o
 }
 
 func (r *Router) tell(ctx context.Context, o fleet.Outcome, call *lm.Call) {
-	if r.opts.Outcomes == nil {
-		return
-	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordPatience)
 	defer cancel()
 	if err := r.opts.Outcomes.Record(ctx, o); err != nil {

@@ -33,7 +33,7 @@ func TestRouter_OutcomesCarryWhatTheFleetCounts(t *testing.T) {
 	b := newBench(t, spec, states{"a": {CircuitEpoch: 3}})
 	b.call(t, func(c *lm.Call) { c.Tenant = "acme" })
 	want := fleet.Outcome{
-		Model: "a", Backend: "b-a", Op: "0-op", Tenant: "acme", Key: "0-op/turn:1/5/0", Owner: "w1/0-op", CircuitEpoch: 3,
+		Model: "a", Backend: "b-a", Op: "0-op", Tenant: "acme", Key: "0-op/turn:1/5/0", CircuitEpoch: 3,
 		Usage: lm.Usage{Calls: 1, Input: 100, Cached: 50, Output: 10}, CostUSD: (50*2 + 50*1 + 10*10) / 1e6,
 	}
 	if diff := cmp.Diff([]fleet.Outcome{want}, b.outcomes); diff != "" {
@@ -41,6 +41,19 @@ func TestRouter_OutcomesCarryWhatTheFleetCounts(t *testing.T) {
 	}
 	if len(b.admits) != 0 {
 		t.Errorf("a model without limits was asked for admission: %+v", b.admits)
+	}
+}
+
+// A call that may repeat one whose worker died tells so by the call that succeeds,
+// and by no other.
+func TestRouter_TheSuccessTellsOfLostCalls(t *testing.T) {
+	b := newBench(t, pool("a b", first), nil)
+	b.fail("a", fails(lm.Overloaded, 0))
+	if got := b.call(t, func(c *lm.Call) { c.Lost = []lm.Epoch{2, 4} }); got != "b" {
+		t.Fatal(got)
+	}
+	if diff := cmp.Diff([][]string{nil, {"0-op/turn:1/2", "0-op/turn:1/4"}}, [][]string{b.outcomes[0].Lost, b.outcomes[1].Lost}); diff != "" {
+		t.Error(diff)
 	}
 }
 
@@ -84,7 +97,7 @@ func TestRouter_Admission(t *testing.T) {
 	})
 	t.Run("a half-open member is asked, and its probe marked", func(t *testing.T) {
 		b := newBench(t, pool("a b", first), states{"a": {Circuit: fleet.CircuitOpen, OpenUntil: time.Now().Add(-1)}})
-		if got := b.call(t); got != "a" || len(b.admits) != 1 || !b.outcomes[0].Probe {
+		if got := b.call(t); got != "a" || len(b.admits) != 1 || !b.outcomes[0].Probe || b.outcomes[0].Owner != b.admits[0].Owner {
 			t.Errorf("%s, admissions %+v, outcomes %+v", got, b.admits, b.outcomes)
 		}
 	})

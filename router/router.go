@@ -69,7 +69,8 @@ func New(o Options) *Router {
 // answer, whose Model is the member's ID. Errors: an lm.Parked where the
 // operation is to wait, with no attempt counted; UnknownModel; ContextOverflow and
 // InvalidRequest where no member could serve the call; else the provider's, with
-// ErrPoolExhausted in its chain where every member was tried.
+// ErrPoolExhausted in its chain where every member was tried. With an error the
+// answer's Route alone is set.
 func (r *Router) Call(ctx context.Context, call lm.Call) (lm.Answer, error) {
 	r.fresh(ctx, &call)
 	snap := r.opts.Snapshot()
@@ -78,10 +79,14 @@ func (r *Router) Call(ctx context.Context, call lm.Call) (lm.Answer, error) {
 		r.missed()
 		return lm.Answer{}, lm.Errorf(lm.UnknownModel, "model %q is not declared here", clip(call.Model))
 	}
-	t := &trip{r: r, call: call, snap: snap, pool: pool, here: -1, stream: stream{to: call.Stream}}
-	t.ask = Ask{Key: HomeKey(pool, &call), Needs: needsOf(snap, pool, &call)}
+	ask := &Ask{Key: HomeKey(pool, &call), Needs: needsOf(snap, pool, &call)}
+	t := trip{r: r, call: call, snap: snap, pool: pool, ask: ask, here: -1, stream: newStream(call.Stream)}
 	t.stick(ctx)
-	return t.run(ctx)
+	answer, err := t.run(ctx)
+	if err != nil {
+		return lm.Answer{Route: t.told(ctx, err)}, err
+	}
+	return answer, nil
 }
 
 // freshened marks in a call's memo that its claim has asked for a fresh snapshot.
@@ -108,27 +113,17 @@ func (r *Router) missed() {
 	}
 }
 
-// target finds a pool, or makes one of a model alone; nil: there is neither.
+// target finds a pool, or that of a model alone; nil: there is neither.
 func target(snap *fleet.Snapshot, name string) *fleet.Pool {
 	if p := snap.Pool(name); p != nil {
 		return p
 	}
-	return Alone(snap, name)
+	return snap.Alone(name)
 }
 
 // Alone is the pool of one that a model's own name stands for; nil when there is
 // no such model.
-func Alone(snap *fleet.Snapshot, model string) *fleet.Pool {
-	for i := range snap.Models {
-		if snap.Models[i].Spec.ID == model {
-			return &fleet.Pool{
-				Spec:    fleet.PoolSpec{ID: model, Members: []fleet.Member{{Model: model, Weight: 1, Role: fleet.RoleMember}}},
-				Members: []int{i},
-			}
-		}
-	}
-	return nil
-}
+func Alone(snap *fleet.Snapshot, model string) *fleet.Pool { return snap.Alone(model) }
 
 // clip keeps a name from a request short in a message.
 func clip(name string) string { return name[:min(len(name), 80)] }

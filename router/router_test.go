@@ -194,6 +194,49 @@ func TestRouter_ARouteSaysWhyOfEveryMember(t *testing.T) {
 	})
 }
 
+// The way is told also where it led to no answer, and how every member stood then;
+// a model alone says it in its error.
+func TestRouter_AWayWithoutAnAnswerIsTold(t *testing.T) {
+	limited, refused := fails(lm.RateLimited, time.Hour), fails(lm.InvalidRequest, 0)
+	for _, tt := range []struct {
+		name, members string
+		script        map[string]error
+		states        states
+		model         string
+		said          string
+		want          []string
+	}{
+		{"parked behind a switch", "a b c!", map[string]error{"a": limited, "b": limited, "c": limited}, nil, "", "parked chat: all members cold", []string{
+			"v2 chat: a rate_limited, b failover, c healthy", "v3 chat: a rate_limited, b rate_limited, c failover", "v4 chat: a rate_limited, b rate_limited, c rate_limited",
+		}},
+		{"parked at once", "a b", nil, states{"a": {Disabled: true}, "b": {Disabled: true}}, "", "parked chat: no healthy member", []string{"v1 chat: a manual, b manual"}},
+		{"refused by a stand-in", "a b", map[string]error{"a": limited, "b": refused}, nil, "", "invalid_request", []string{
+			"v2 chat: a rate_limited, b failover", "v2 chat: a rate_limited, b invalid_request",
+		}},
+		{"a model alone fails", "a b", map[string]error{"a": refused}, nil, "a", "invalid_request", nil},
+		{"a model alone is cold", "a b", nil, states{"a": {Disabled: true}}, "a", "parked a: manual", []string{"v1 a: a manual"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(t, pool(tt.members, first), tt.states)
+				for member, err := range tt.script {
+					b.fail(member, err)
+				}
+				a, err := b.router.Call(t.Context(), newCall(func(c *lm.Call) { c.Model = either(tt.model, c.Model) }))
+				if got := said(a, err); got != tt.said || !cmp.Equal(a.Route, tt.want) || a.Body != nil || a.Model != "" {
+					t.Errorf("%s, %+v\n%q, want %s\n%q", got, a, a.Route, tt.said, tt.want)
+				}
+			})
+		})
+	}
+	b := newBench(t, pool("a b", first), nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	b.hold = func(context.Context, string) { cancel() }
+	if a, err := b.router.Call(ctx, newCall()); err == nil || a.Route != nil {
+		t.Errorf("a cancelled call: %q %v", a.Route, err)
+	}
+}
+
 // A member that a call has left because its circuit opened is not called again by
 // it, though it may be well again.
 func TestRouter_WhatACallHasLeftStaysLeft(t *testing.T) {
@@ -248,4 +291,11 @@ func TestRouter_FreshOncePerClaim(t *testing.T) {
 	if asked != 2 {
 		t.Errorf("asked %d times in 2 claims", asked)
 	}
+}
+
+func either(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
 }

@@ -109,6 +109,28 @@ func TestSession_AStaleFailureDoesNotMoveOneThatHasMovedOn(t *testing.T) {
 	}
 }
 
+// A session that others moved away and back while a call failed is another one
+// than the call knew: its move is refused, and made anew for the one in force.
+func TestSession_MovedThereAndBackMeanwhileIsNoticed(t *testing.T) {
+	b := newBench(t, pool("a b c", first), nil)
+	b.call(t, thread("t"))
+	key := SessionOf(b.snap.Pool("chat"), &lm.Call{Thread: "t"})
+	b.hold = func(_ context.Context, model string) {
+		if model == "a" {
+			b.truth.mu.Lock()
+			defer b.truth.mu.Unlock()
+			s := b.sessions[key]
+			s.Gen += 2
+			b.sessions[key] = s
+		}
+	}
+	b.fail("a", fails(lm.Overloaded, 0))
+	b.changes = nil
+	if got := b.call(t, thread("t")); got != "b" || !strings.HasPrefix(strings.Join(b.changes, "; "), "move a>b false; move a>b true") {
+		t.Errorf("served by %s, changes %v", got, b.changes)
+	}
+}
+
 func TestSession_Budget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, pool("a b c", first, upTo(1)), nil)

@@ -18,9 +18,18 @@ type stream struct {
 	sent  bool // by this try
 }
 
+// newStream hands frames on to a function; nil, on which nothing is sent, where
+// that is nil.
+func newStream(to func(lm.Frame)) *stream {
+	if to == nil {
+		return nil
+	}
+	return &stream{to: to}
+}
+
 // begin is where the next try sends its frames; nil where nobody wants any.
 func (s *stream) begin() func(lm.Frame) {
-	if s.to == nil {
+	if s == nil {
 		return nil
 	}
 	s.mu.Lock()
@@ -33,6 +42,9 @@ func (s *stream) begin() func(lm.Frame) {
 
 // end makes all frames late that still come from the try that has ended.
 func (s *stream) end() {
+	if s == nil {
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.try++

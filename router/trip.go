@@ -19,23 +19,23 @@ type trip struct {
 	call    lm.Call
 	snap    *fleet.Snapshot
 	pool    *fleet.Pool
-	ask     Ask
+	ask     *Ask
 	key     fleet.SessionKey // empty: it sticks by its operation alone
 	session fleet.Session
 
 	tried    Tried
-	here     int // the seat that was called last; -1: none, or it was left
-	fails    int // in a row, here
-	failures int // in all
-	tries    int // calls in all
-	kinds    [MaxMembers]lm.Kind
-	last     error     // the last failure
-	passing  error     // the last one that may pass by itself
-	again    time.Time // the earliest time that a quota signal named
-	other    bool      // some failure was no quota signal
+	here     int             // the seat that was called last; -1: none, or it was left
+	fails    int             // in a row, here
+	failures int             // in all
+	tries    int             // calls in all
+	kinds    map[int]lm.Kind // of the last failure of each seat; nil: none has failed
+	last     error           // the last failure
+	passing  error           // the last one that may pass by itself
+	again    time.Time       // the earliest time that a quota signal named
+	other    bool            // some failure was no quota signal
 	refused  fleet.Reason
 	detour   bool // a member refused since the last note
-	stream   stream
+	stream   *stream
 	route    []string
 }
 
@@ -46,7 +46,7 @@ func (t *trip) rounds() int { return 2*len(t.pool.Members) + 2*failuresPerOp + 8
 func (t *trip) run(ctx context.Context) (lm.Answer, error) {
 	for range t.rounds() {
 		t.refresh()
-		d, err := Pick(t.snap, t.pool, &t.ask, t.session, t.tried, t.r.opts.Now())
+		d, err := Pick(t.snap, t.pool, t.ask, t.session, t.tried, t.r.opts.Now())
 		if err != nil {
 			return lm.Answer{}, t.none(d, err)
 		}
@@ -126,6 +126,9 @@ func (t *trip) failed(ctx context.Context, d *Decision, err error) error {
 	t.failures++
 	t.fails++
 	kind, after := lm.KindOf(err), lm.AsError(err).RetryAfter
+	if t.kinds == nil {
+		t.kinds = make(map[int]lm.Kind)
+	}
 	t.kinds[d.Seat] = kind
 	if t.last = err; !kind.Permanent() {
 		t.passing = err
@@ -242,7 +245,7 @@ func (t *trip) park(until time.Time, reason string) error {
 // loudly where this call moved, quietly where it began with a stand-in because a
 // pool is poorly, which many do.
 func (t *trip) note(d *Decision) {
-	text := "v" + strconv.FormatUint(d.Version, 10) + " " + t.pool.Spec.ID + ": " + t.verdicts(d.Seat, d.Reason)
+	text := t.line(d.Version, d.Seat, d.Reason)
 	t.route, t.detour = append(t.route, text), false
 	t.r.opts.Metrics.Switches.WithLabelValues(t.pool.Spec.ID, string(d.Reason)).Inc()
 	level := zerolog.DebugLevel
@@ -253,9 +256,23 @@ func (t *trip) note(d *Decision) {
 		Str("reason", string(d.Reason)).Uint64("snapshot", d.Version).Str("members", text).Msg("failover")
 }
 
+func (t *trip) line(version uint64, seat int, why Reason) string {
+	return "v" + strconv.FormatUint(version, 10) + " " + t.pool.Spec.ID + ": " + t.verdicts(seat, why)
+}
+
+// told is the route of a call that ended in an error: its choices, and how every
+// member stood at the end. A model alone is named by its error, unless it parks.
+func (t *trip) told(ctx context.Context, err error) []string {
+	var parked *lm.Parked
+	if ctx.Err() != nil || len(t.pool.Members) == 1 && !errors.As(err, &parked) {
+		return t.route
+	}
+	return append(t.route, t.line(t.snap.Version, -1, ""))
+}
+
 // verdicts is a word of every member.
 func (t *trip) verdicts(seat int, why Reason) string {
-	e := Explain(t.snap, t.pool, &t.ask, t.session, t.tried, t.r.opts.Now())
+	e := Explain(t.snap, t.pool, t.ask, t.session, t.tried, t.r.opts.Now())
 	words := make([]string, len(e.Members))
 	for i, v := range e.Members {
 		reason := string(v.Reason)

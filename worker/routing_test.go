@@ -13,6 +13,7 @@ import (
 	"github.com/lighterman/lighterman/config"
 	"github.com/lighterman/lighterman/fleet"
 	"github.com/lighterman/lighterman/internal/redistest"
+	"github.com/lighterman/lighterman/lua"
 	"github.com/lighterman/lighterman/provider/sim"
 )
 
@@ -75,6 +76,58 @@ func TestRoute_APoolCompletesEverythingAndTellsOfSwitches(t *testing.T) {
 	for _, want := range []string{"chat: limited rate_limited, breaking failover, spare healthy", "breaking error_threshold, spare"} {
 		if !strings.Contains(switched, want) {
 			t.Errorf("no result tells of %q:\n%s", want, switched)
+		}
+	}
+}
+
+// A worker is told of changes over the one subscription that it holds anyway, and
+// over the next one when that breaks.
+func TestRoute_ChangesAreHeardOnTheWorkersOneSubscription(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	w := newWorker(t, pooled(server))
+	run(t, w)
+	rdb := server.Client()
+	operator, err := fleet.New(separate(t, server), fleet.Options{Spec: FleetSpec(w.cfg)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// listener is the one connection that listens, to two channels.
+	listener := func() (id string) {
+		n := 0
+		for line := range strings.Lines(rdb.ClientList(t.Context()).Val()) {
+			if !strings.Contains(line, " sub=0 ") || !strings.Contains(line, " ssub=0 ") {
+				n++
+				if strings.Contains(line, " sub=2 ") {
+					id, _, _ = strings.Cut(line, " ")
+				}
+			}
+		}
+		if n > 1 {
+			t.Errorf("%d connections listen", n)
+		}
+		return id
+	}
+	last := ""
+	for _, word := range []string{lua.ModelDisable, lua.ModelEnable} {
+		until(t, "it hears", func() bool { id := listener(); return id != "" && id != last })
+		last = listener()
+		until(t, "it says so", func() bool { return w.fleet.Status().Hearing })
+		if err := operator.Operate(t.Context(), "spare", word); err != nil {
+			t.Fatal(err)
+		}
+		until(t, word+" is seen", func() bool { return w.fleet.Snapshot().Model("spare").State.Disabled == (word == lua.ModelDisable) })
+		if err := rdb.Do(t.Context(), "client", "kill", "type", "pubsub").Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func until(t testing.TB, what string, f func() bool) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); !f(); <-time.After(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("still not: %s", what)
 		}
 	}
 }

@@ -119,12 +119,16 @@ func (w *Worker) wire() error {
 		Models:        defaultModels(w.cfg),
 		MaxToolRounds: w.cfg.Pipeline.MaxToolRounds, Metrics: metrics, Log: w.log,
 	})
-	w.consumer = consumer.New(w.store, w.pipeline, consumer.Options{
+	options := consumer.Options{
 		Name: w.name(), Queues: consumerQueues(w.cfg), Concurrency: w.cfg.Worker.Concurrency, Lease: w.cfg.Worker.Lease.Std(),
 		Beat: w.cfg.Worker.Heartbeat.Std(), DrainTimeout: w.cfg.Worker.DrainTimeout.Std(), MaxAttempts: w.cfg.Worker.MaxAttempts,
 		Presence: consumer.Presence{Off: w.cfg.Worker.Presence == "off"}, Version: version(),
 		Metrics: consumer.NewMetrics(w.metrics), Log: w.log,
-	})
+	}
+	if w.fleet != nil {
+		options.State = w.fleet
+	}
+	w.consumer = consumer.New(w.store, w.pipeline, options)
 	return nil
 }
 

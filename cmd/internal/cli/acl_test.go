@@ -5,9 +5,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	lm "github.com/lighterman/lighterman"
 	"github.com/lighterman/lighterman/internal/redistest"
+	"github.com/lighterman/lighterman/lua"
 	"github.com/redis/go-redis/v9"
 )
 
@@ -83,6 +85,35 @@ func TestACL_EachRoleDoesItsWork(t *testing.T) {
 	<-w.done
 	if out := w.err.String(); strings.Contains(out, "NOPERM") {
 		t.Errorf("the worker was refused something:\n%s", out)
+	}
+}
+
+// TestACL_ChangesOfTheStateAreTold: what an operator or a worker changes, a worker
+// hears. A refused word is no error, so nothing else would show it.
+func TestACL_ChangesOfTheStateAreTold(t *testing.T) {
+	t.Parallel()
+	_, _, client := roles(t)
+	store := func(user string) *lua.Store { return lua.NewStore(client(user), client(user), lua.Options{}) }
+	l, err := store("worker").Listen(background, "w", time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	for _, user := range []string{"operator", "worker"} {
+		r, err := store(user).OperateModel(background, "m", "b", lua.ModelDisable)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := store("worker").Tell(background, lua.WordOrders, "w"); err != nil { // so that silence has an end
+			t.Fatal(err)
+		}
+		word, err := l.Next()
+		if v, ok := lua.StateVersion(word); err != nil || !ok || v != r.Version {
+			t.Fatalf("%s made version %d; heard %q, %v", user, r.Version, word, err)
+		}
+		if word, err := l.Next(); word != lua.WordOrders || err != nil {
+			t.Fatalf("heard %q, %v", word, err)
+		}
 	}
 }
 

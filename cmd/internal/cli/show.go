@@ -90,6 +90,9 @@ func printTrace(out io.Writer, t lm.Trace, r lm.Result) {
 	for _, hop := range t.History {
 		fmt.Fprintf(out, "  %s  %s\n", paint(os.Stdout, dim, after(hop.At.Sub(t.Created))), hopText(hop))
 	}
+	for _, way := range t.Route {
+		fmt.Fprintf(out, "  route when it was set aside last: %s\n", way)
+	}
 	if t.RetryOf != "" {
 		fmt.Fprintf(out, "  retry of %s\n", t.RetryOf)
 	}
