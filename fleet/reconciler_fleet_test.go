@@ -73,6 +73,11 @@ func TestReconcile_HungBackendsDelayNobody(t *testing.T) {
 			t.Errorf("%+v", l)
 		}
 	}
+	for b, s := range y.shelves {
+		if s.left <= 0 || s.left > timeout {
+			t.Errorf("%s was given %s", b, s.left)
+		}
+	}
 	// The deaf one is not asked again while it is at it.
 	looks := y.shelves["b03"].looked()
 	r.askers.timeout = 50 * time.Millisecond
@@ -214,8 +219,9 @@ func TestReconcile_LosingTheLockEndsTheListings(t *testing.T) {
 	go func() { _, err := r.Cycle(ctx); ended <- err }()
 	until(t, "it lists", func() bool { return y.total() == 1 })
 	server.Client().Del(ctx, "{lm:fleet}:lock") // its renewal will hear of it
-	if err := <-ended; !errors.Is(err, ErrLockLost) {
-		t.Errorf("%v", err)
+	began := time.Now()
+	if err := <-ended; !errors.Is(err, ErrLockLost) || time.Since(began) > 40*time.Second {
+		t.Errorf("%v after %s", err, time.Since(began))
 	}
 	if got := must[[]lua.Observation](t)(m.CachedLists(ctx)); len(got) != 0 {
 		t.Errorf("%+v", got)

@@ -25,6 +25,7 @@ type shelf struct {
 	panics bool
 	gate   chan struct{} // waits for it
 	looks  int
+	left   time.Duration // that the last look was given
 	probes int
 	probe  error
 	over   chan struct{} // ends the deaf
@@ -38,6 +39,9 @@ var (
 func (s *shelf) List(ctx context.Context) ([]lm.Offering, error) {
 	s.mu.Lock()
 	s.looks++
+	if until, bounded := ctx.Deadline(); bounded {
+		s.left = time.Until(until)
+	}
 	names, err, hangs, deaf, panics, gate := s.names, s.err, s.hangs, s.deaf, s.panics, s.gate
 	s.mu.Unlock()
 	switch {

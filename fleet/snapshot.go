@@ -14,8 +14,8 @@ type Snapshot struct {
 	At      time.Time // server time of its reading
 	Models  []Model
 	Pools   []Pool
-	alone   []Pool // of one model each, in the order of Models
 	Groups  []Group
+	alone   []Pool // of one model each, in the order of Models
 	models  map[string]int
 	pools   map[string]int
 	stock   *inventory
@@ -65,10 +65,10 @@ func newSnapshot(version uint64, at time.Time, stock *inventory, states map[stri
 		pool.Spec.Members = slices.Clone(p.Members)
 		s.Pools = append(s.Pools, pool)
 	}
-	s.alone = eachAlone(spec.Models)
 	for _, g := range spec.Groups {
 		s.Groups = append(s.Groups, groupOf(g, s.Models))
 	}
+	s.alone = eachAlone(spec.Models)
 	return s
 }
 

@@ -62,8 +62,8 @@ func (s *Store) Observe(ctx context.Context, token string, fence int64, l Listin
 	return s.said(ctx, "OK", call{
 		script: observeScript,
 		keys:   []string{s.keys.fleet("lock"), s.keys.observed(), s.keys.list(l.Name), s.keys.backend(l.Name.Backend), s.keys.version(), s.keys.notices()},
-		args: []any{token, fence, l.Name.field(), string(l.Kind), l.List, etag, l.Count, l.Took.Milliseconds(),
-			l.Keep.Milliseconds(), modelKept.Milliseconds(), s.publish()},
+		args: []any{token, fence, s.publish(), l.Name.field(), string(l.Kind), l.List, etag, l.Count, l.Took.Milliseconds(),
+			l.Keep.Milliseconds(), modelKept.Milliseconds()},
 	})
 }
 
@@ -130,7 +130,7 @@ func (s *Store) ForgetLists(ctx context.Context, names []ListName, before time.T
 	if len(names) == 0 {
 		return 0, nil
 	}
-	c := call{script: unlistScript, keys: []string{s.keys.observed(), s.keys.version(), s.keys.notices()}, args: []any{len(names), before.UnixMilli(), s.publish()}}
+	c := call{script: unlistScript, keys: []string{s.keys.observed(), s.keys.version(), s.keys.notices()}, args: []any{len(names), s.publish(), before.UnixMilli()}}
 	for _, n := range names {
 		c.keys, c.args = append(c.keys, s.keys.list(n)), append(c.args, n.field())
 	}

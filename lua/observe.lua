@@ -17,15 +17,15 @@
 -- ARGV
 --   1 token
 --   2 fence
---   3 field      NAME DIGEST
---   4 kind       of the failure; empty: a good list; empty_list: an answer without a model
---   5 models     JSON; empty where it failed
---   6 etag       of models
---   7 count      how many they are
---   8 took       ms
---   9 keep       ms that a good list is kept
---   10 backend_keep  ms that the backend's hash is kept
---   11 publish   PUBLISH, or SPUBLISH on a cluster
+--   3 publish    PUBLISH, or SPUBLISH on a cluster
+--   4 field      NAME DIGEST
+--   5 kind       of the failure; empty: a good list; empty_list: an answer without a model
+--   6 models     JSON; empty where it failed
+--   7 etag       of models
+--   8 count      how many they are
+--   9 took       ms
+--   10 keep      ms that a good list is kept
+--   11 backend_keep  ms that the backend's hash is kept
 -- RETURNS
 --   OK or FENCED
 -- ERRORS
@@ -39,15 +39,15 @@ local version = KEYS[5]
 local channel = KEYS[6]
 local token = ARGV[1]
 local fence = ARGV[2]
-local field = ARGV[3]
-local kind = ARGV[4]
-local models = ARGV[5]
-local etag = ARGV[6]
-local count = ARGV[7]
-local took = ARGV[8]
-local keep = tonumber(ARGV[9])
-local backend_keep = ARGV[10]
-local publish = ARGV[11]
+local publish = ARGV[3]
+local field = ARGV[4]
+local kind = ARGV[5]
+local models = ARGV[6]
+local etag = ARGV[7]
+local count = ARGV[8]
+local took = ARGV[9]
+local keep = tonumber(ARGV[10])
+local backend_keep = ARGV[11]
 if not lockguard(lock, token, fence) then
   return 'FENCED'
 end

@@ -11,8 +11,8 @@
 --   1 list       its list
 -- ARGV
 --   1 n          records
---   2 before     ms; one that was looked at since stays
---   3 publish    PUBLISH, or SPUBLISH on a cluster
+--   2 publish    PUBLISH, or SPUBLISH on a cluster
+--   3 before     ms; one that was looked at since stays
 --   per record, a +
 --   1 field      NAME DIGEST
 -- RETURNS
@@ -24,8 +24,8 @@ local observed = KEYS[1]
 local version = KEYS[2]
 local channel = KEYS[3]
 local n = tonumber(ARGV[1])
-local before = tonumber(ARGV[2])
-local publish = ARGV[3]
+local publish = ARGV[2]
+local before = tonumber(ARGV[3])
 local removed = 0
 for i = 1, n do
   local k = 3 + i - 1

@@ -151,6 +151,11 @@ func TestRouter_LearnedVisionAndContext(t *testing.T) {
 	if _, err := r.Call(t.Context(), newCall(long)); lm.KindOf(err) != lm.ContextOverflow || !strings.Contains(err.Error(), "takes 1000") || !strings.Contains(err.Error(), "at least 2500") {
 		t.Errorf("context asked and too short: %v", err)
 	}
+	m = observe(t, spec, map[string]shown{"b-a": {names: "a", can: blind.can}, "b-b": {names: "b", can: blind.can}})
+	r.opts.Snapshot, r.opts.Now = m.Snapshot, m.Now
+	if _, err := r.Call(t.Context(), newCall(image)); lm.KindOf(err) != lm.InvalidRequest {
+		t.Errorf("without a window: %v", err)
+	}
 	if served.called() != "" {
 		t.Errorf("called: %s", served.called())
 	}

@@ -107,6 +107,9 @@ func TestReconcile_AWorkerRoutesByWhatIsThere(t *testing.T) {
 	if counted["there"] == 0 || counted["real/sim-tools"] == 0 || counted["gone"] != 0 {
 		t.Errorf("%v", counted)
 	}
+	if _, err := w.keeper.Now(t.Context()); err != nil { // the default is still missing, and that is told already
+		t.Fatal(err)
+	}
 	// Nobody can serve this one: it waits, and its asking is what finds the model.
 	real.show("sim sim-tools sim-slow")
 	if _, err := c.Enqueue(t.Context(), lm.Request{Model: "gone", Body: body}); err != nil {
