@@ -124,13 +124,13 @@ func (p *Pipeline) Handle(ctx context.Context, claim lm.Claim) (lm.Result, error
 	op.edge("start", "")
 	out, err := f(ctx, op)
 	if err != nil {
-		return lm.Result{Usage: op.Usage(), Route: op.Route()}, err
+		return lm.Result{Usage: op.Usage(), Route: op.Route(), Model: op.lastModel()}, err
 	}
 	body, err := encode(out)
 	if err != nil {
-		return lm.Result{Usage: op.Usage(), Route: op.Route()}, lm.Permanent(fmt.Errorf("encode the result of kind %q: %w", claim.Request.Kind, err))
+		return lm.Result{Usage: op.Usage(), Route: op.Route(), Model: op.lastModel()}, lm.Permanent(fmt.Errorf("encode the result of kind %q: %w", claim.Request.Kind, err))
 	}
-	result := lm.Result{Body: body, Usage: op.Usage(), Route: op.Route()}
+	result := lm.Result{Body: body, Usage: op.Usage(), Route: op.Route(), Model: op.lastModel()}
 	if err := op.settle(ctx, result); err != nil {
 		return result, err
 	}

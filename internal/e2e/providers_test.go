@@ -12,6 +12,7 @@ import (
 	"time"
 
 	lm "github.com/lighterman/lighterman"
+	"github.com/lighterman/lighterman/lua"
 	"github.com/lighterman/lighterman/provider/providertest"
 )
 
@@ -30,7 +31,7 @@ func vendors() []*vendor {
 		{name: "anthropic", format: providertest.Anthropic{}, price: 2},
 		{name: "gemini", format: providertest.Gemini{}, price: 3},
 		{name: "bedrock", format: providertest.Bedrock{}, extra: ", region: eu-west-1", price: 4},
-		{name: "ollama", format: providertest.Ollama{}, price: 5},
+		{name: "ollama", format: providertest.NewOllama(), price: 5},
 	}
 }
 
@@ -84,7 +85,7 @@ func asking(t *testing.T, n int) string {
 // shown is what `show --output json` tells of an operation.
 type shown struct {
 	ID     lm.TraceID
-	Cost   float64
+	Costs  lua.Costs
 	Result lm.Result
 }
 
@@ -195,9 +196,9 @@ func (f *fleet) checkAnswer(got shown, i int, price float64) float64 {
 		f.Errorf("line %d: usage %+v", i+1, r.Usage)
 	}
 	unit := (float64(r.Usage.Input) + 2*float64(r.Usage.Output)) / 1e6
-	is := math.Round(got.Cost / unit)
-	if is < 1 || is > 5 || price > 0 && is != price || math.Abs(got.Cost-is*unit) > 2e-9 {
-		f.Errorf("line %d costs %g, %g times its usage at a price of 1; want %g times", i+1, got.Cost, got.Cost/unit, price)
+	is := math.Round(got.Costs.USD / unit)
+	if is < 1 || is > 5 || price > 0 && is != price || math.Abs(got.Costs.USD-is*unit) > 2e-9 {
+		f.Errorf("line %d costs %g, %g times its usage at a price of 1; want %g times", i+1, got.Costs.USD, got.Costs.USD/unit, price)
 	}
 	return is
 }
