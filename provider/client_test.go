@@ -167,7 +167,7 @@ func TestFailure(t *testing.T) {
 	if got := Failure(cancelled, context.Canceled, false); !errors.Is(got, lm.ErrExpired) {
 		t.Errorf("the cause is lost: %v", got)
 	}
-	_, err := NewClient(Options{}).Get("http://127.0.0.1:1/path?key=canary-key") //nolint:noctx // it cannot be reached
+	_, err := NewClient(Options{}).Get("http://127.0.0.1:1/path?key=canary-key")
 	if got := Failure(t.Context(), err, false); strings.Contains(got.Error(), "canary") || got.Kind != lm.ProviderFailed {
 		t.Errorf("the address is told: %v", got)
 	}
