@@ -131,7 +131,7 @@ func TestProviders_OneFileThroughFiveAPIs(t *testing.T) {
 	all := vendors()
 	config := declare(t, all)
 	w := f.start(crew{config: config, slots: 16})
-	n := rounds(20, 200)
+	n := rounds(12, 200)
 	file := asking(t, n)
 	var want []shown
 	for _, v := range all {
