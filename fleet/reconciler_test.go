@@ -105,6 +105,29 @@ func TestReconcile_AListIsNotServedBeyondItsTime(t *testing.T) {
 	}
 }
 
+// TestReconcile_OnlyAChangeIsTold, and is told.
+func TestReconcile_OnlyAChangeIsTold(t *testing.T) {
+	server := redistest.Start(t)
+	y := newYard(t, "one", "two")
+	m, r := y.worker(storeOn(t, server))
+	for i, words := range []int64{2, 2, 3, 4, 4, 5, 6} { // so far
+		switch i {
+		case 2, 3, 4: // the first strike has a kind, the second makes it count
+			y.shelves["one"].set(broken(failure(lm.TimedOut)))
+		case 5:
+			y.shelves["one"].set(broken(nil))
+		}
+		if i < 6 {
+			y.now(r)
+		} else if _, err := m.ForgetLists(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if n := redisCalls(t, server.Client(), "publish"); n != words {
+			t.Errorf("after %d: %d words, want %d", i, n, words)
+		}
+	}
+}
+
 // TestReconcile_ThePoolsRecordSaysWhy a member was away, and that a listing brought
 // it back.
 func TestReconcile_ThePoolsRecordSaysWhy(t *testing.T) {
