@@ -68,6 +68,7 @@ type Worker struct {
 // Pipeline says how an operation is driven through its stages.
 type Pipeline struct {
 	MaxToolRounds int `yaml:"max_tool_rounds" default:"64" min:"1" max:"1000" desc:"How many times a model may ask for tools within one operation."`
+	EmbedBatch    int `yaml:"embed_batch" default:"96" min:"1" max:"2048" desc:"How many inputs one call of an embed operation has; a longer list goes in several calls. 96 is what all hosted APIs take; a small server of your own may want less."`
 }
 
 // Deliver says what happens to results.
@@ -110,6 +111,7 @@ type Fleet struct {
 	AutoDiscover      bool     `yaml:"auto_discover" default:"false" desc:"Whether what a backend offers and nobody declares can be called too, as BACKEND/NAME; at most 256 models of each backend."`
 	ListCache         Duration `yaml:"list_cache" default:"1h" min:"1s" max:"168h" desc:"For how long the last good list of a backend counts while it cannot be listed."`
 	BackendTimeout    Duration `yaml:"backend_timeout" default:"10s" min:"100ms" max:"10m" desc:"How long one listing of a backend may take."`
+	Detect            bool     `yaml:"detect" default:"true" desc:"Whether a worker looks what its machine offers, where no backend, model or pool is declared: OPENAI_API_KEY, ANTHROPIC_API_KEY, GEMINI_API_KEY, an Ollama on 127.0.0.1:11434."`
 	ProbeOnStart      bool     `yaml:"probe_on_start" default:"false" desc:"Whether a worker looks at every backend before it claims anything, though none is due."`
 }
 

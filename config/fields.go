@@ -142,9 +142,6 @@ func (s spec) check(v reflect.Value) error {
 }
 
 func (s spec) notInEnum(word string) error {
-	if len(s.enum) == 1 {
-		return fmt.Errorf("%s: only %s is available in this version", quote(word), s.enum[0])
-	}
 	if near := lighterman.DidYouMean(word, s.enum); near != "" {
 		return fmt.Errorf("%s: unknown; did you mean %s?", quote(word), near)
 	}

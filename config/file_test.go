@@ -50,7 +50,7 @@ func TestParse_SaysWhatIsWrongAndWhere(t *testing.T) {
 		{"queue without a share", "queues: [{name: a, weight: 0}]", "1:28: queues[0].weight: 0 is out of range; want 1 to 1000"},
 		{"queue twice", "queues:\n- {name: a}\n- {name: b}\n- {name: a}", `4:10: queues[2].name: "a" is taken by queues[0].name in line 2`},
 		{"queue with a bad name", "queues: [{name: a b}]", `1:17: queues[0].name: name "a b": ' ' is not one of A-Z a-z 0-9 _ . -`},
-		{"backend of a later version", "backends: [{id: o, provider: openai}]", `1:30: backends[0].provider: "openai": only sim is available in this version`},
+		{"backend of no provider", "backends: [{id: o, provider: opneai}]", `1:30: backends[0].provider: "opneai": unknown; did you mean openai?`},
 		{"backend that nobody declares", "models: [{id: gpt, backend: smi, name: gpt-4o}]", `1:29: models[0].backend: "smi" is not declared; did you mean sim?`},
 		{"model twice", "models:\n- {id: m, backend: sim, name: sim}\n- {id: m, backend: sim, name: sim}", `3:8: models[1].id: "m" is taken by models[0].id in line 2`},
 		{"empty model", "models: [{}]", "1:10: models[0].id: missing\n1:10: models[0].backend: missing\n1:10: models[0].name: missing"},

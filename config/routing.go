@@ -1,14 +1,5 @@
 package config
 
-// Backend is one endpoint that serves models.
-type Backend struct {
-	ID         string `yaml:"id" required:"true" desc:"What models call it."`
-	Provider   string `yaml:"provider" required:"true" enum:"sim" desc:"Which kind of API it speaks. Only sim, which plays models inside the worker, is available in this version."`
-	BaseURL    string `yaml:"base_url" desc:"Where it is. Nothing for sim."`
-	APIKeyEnv  string `yaml:"api_key_env" desc:"The environment variable that holds its key. Nothing for sim."`
-	APIKeyFile string `yaml:"api_key_file" desc:"The file that holds its key. Nothing for sim."`
-}
-
 // Model declares one model offering on a backend.
 type Model struct {
 	ID            string       `yaml:"id" required:"true" desc:"What requests and pools call it."`

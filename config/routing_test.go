@@ -79,8 +79,7 @@ pools:
   - {id: p, members: [], switch: {max_switches_per_session: -1, on_quota: sometimes}}
 sim: {faults: [{model: nope, kind: rude, rate: 2}]}
 `
-	want := `2:23: backends[0].provider: "openai": only sim is available in this version
-3:41: backends[1].api_key_env: the provider sim has none
+	want := `3:41: backends[1].api_key_env: the provider sim has none
 5:51: models[0].price.input: -1 is out of range; want 0 to 1000000
 5:56: models[0].wieght: unknown
 6:22: models[1].backend: "y9" is not declared

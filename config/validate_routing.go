@@ -3,6 +3,8 @@ package config
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"net/url"
 	"reflect"
 	"slices"
 	"strconv"
@@ -29,25 +31,59 @@ func (v *validation) routing(c *Config) {
 
 // backends returns the provider of each.
 func (v *validation) backends(backends []Backend) map[string]string {
-	providers, first := map[string]string{SimBackend: SimBackend}, map[string]string{}
+	declared, first := map[string]string{SimBackend: SimBackend}, map[string]string{}
 	for i, b := range backends {
 		path := "backends[" + strconv.Itoa(i) + "]"
 		v.item(reflect.ValueOf(b), path)
 		if b.ID != "" {
 			v.report(path+".id", lighterman.ValidName(b.ID))
 			v.unique(first, b.ID, path+".id")
-			providers[b.ID] = b.Provider
+			declared[b.ID] = b.Provider
 		}
-		if b.APIKeyEnv != "" && b.APIKeyFile != "" {
-			v.report(path+".api_key_file", errors.New("api_key_env is set too; want one of them"))
-		}
-		for _, f := range []struct{ name, value string }{{"base_url", b.BaseURL}, {"api_key_env", b.APIKeyEnv}, {"api_key_file", b.APIKeyFile}} {
-			if b.Provider == SimBackend && f.value != "" {
-				v.report(path+"."+f.name, errors.New("the provider sim has none"))
-			}
+		v.backend(&b, path)
+	}
+	return declared
+}
+
+// backend checks that a backend has what its provider needs and nothing that means
+// nothing to it.
+func (v *validation) backend(b *Backend, path string) {
+	if b.APIKeyEnv != "" && b.APIKeyFile != "" {
+		v.report(path+"."+keyFile, errTwoKeys)
+	}
+	if b.BaseURL != "" {
+		v.report(path+"."+baseURL, validBaseURL(b.BaseURL))
+	}
+	f, known := providers[b.Provider]
+	if !known {
+		return
+	}
+	set := b.settings()
+	for _, name := range f.needs {
+		if set[name] == "" {
+			v.report(path+"."+name, fmt.Errorf("missing; the provider %s needs it", b.Provider))
 		}
 	}
-	return providers
+	for _, name := range slices.Sorted(maps.Keys(set)) {
+		if set[name] != "" && !slices.Contains(f.needs, name) && !slices.Contains(f.takes, name) {
+			v.report(path+"."+name, fmt.Errorf("the provider %s has none", b.Provider))
+		}
+	}
+}
+
+// validBaseURL takes http and https without a name, password, query or fragment:
+// a credential has its own setting. It never quotes what it was given.
+func validBaseURL(text string) error {
+	u, err := url.Parse(text)
+	switch {
+	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
+		return errors.New("want an address as https://HOST/v1")
+	case u.User != nil:
+		return errors.New("a name or password in it would be printed; want " + keyEnv + " or " + keyFile)
+	case u.RawQuery != "" || u.Fragment != "":
+		return errors.New("want an address without ? and #")
+	}
+	return nil
 }
 
 // models returns the names that a pool's members may have.

@@ -75,13 +75,3 @@ func (s *Store) Running(ctx context.Context, model string) (int64, error) {
 	}
 	return n, nil
 }
-
-// Costs are the costs of an operation (op) or a tenant: fields requests, input,
-// cached, output, cost and waste_CAUSE in nano-USD.
-func (s *Store) Costs(ctx context.Context, what, name string) (map[string]string, error) {
-	got, err := s.rdb.HGetAll(ctx, s.keys.costs(what, name)).Result()
-	if err != nil {
-		return nil, fmt.Errorf("read costs: %w", err)
-	}
-	return got, nil
-}

@@ -90,7 +90,8 @@ type ReasoningBlock struct {
 	Text      string `json:"text,omitempty"`      // of reasoning.text
 	Signature string `json:"signature,omitempty"` // of reasoning.text
 	Data      string `json:"data,omitempty"`      // of reasoning.encrypted
-	Index     int    `json:"index"`
+	Index     int    `json:"index"`               // its place among the message's blocks
+	Origin    string `json:"origin,omitempty"`    // a hash of the account and model that it is bound to
 }
 
 // wireChat is the body as it comes.
@@ -259,14 +260,14 @@ func parseImage(url string) (*Image, error) {
 	rest, isData := strings.CutPrefix(url, "data:")
 	if !isData {
 		if !strings.HasPrefix(url, "https://") && !strings.HasPrefix(url, "http://") && !strings.HasPrefix(url, "gs://") && !strings.HasPrefix(url, "s3://") {
-			return nil, fmt.Errorf("want https:// or data:image/png;base64,...")
+			return nil, fmt.Errorf("want an address with https:// or data:image/TYPE;base64,DATA")
 		}
 		return &Image{URL: url}, nil
 	}
 	head, data, found := strings.Cut(rest, ",")
 	media, isBase64 := strings.CutSuffix(head, ";base64")
 	if !found || !isBase64 || !strings.HasPrefix(media, "image/") {
-		return nil, fmt.Errorf("want data:image/TYPE;base64,...")
+		return nil, fmt.Errorf("want data:image/TYPE;base64,DATA")
 	}
 	decoded, err := base64.StdEncoding.DecodeString(data)
 	if err != nil {

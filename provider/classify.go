@@ -63,10 +63,19 @@ func kindOf(s Signals) lm.Kind {
 	code, kind, message := strings.ToLower(s.Code), strings.ToLower(s.Type), strings.ToLower(s.Message)
 	for i := range rules {
 		if rules[i].matches(&s, code, kind, message) {
-			return rules[i].kind
+			return begun(&s, rules[i].kind)
 		}
 	}
-	return kindOfStatus(&s)
+	return begun(&s, kindOfStatus(&s))
+}
+
+// begun: a failure of the provider's own in the middle of a stream interrupted it;
+// every other kind says more than that.
+func begun(s *Signals, kind lm.Kind) lm.Kind {
+	if s.Streaming && kind == lm.ProviderFailed {
+		return lm.StreamInterrupted
+	}
+	return kind
 }
 
 // rule is a kind's signals: any of its words as the code or type, or any of its
@@ -109,23 +118,23 @@ var rules = []rule{
 	{kind: lm.QuotaExhausted, words: []string{
 		"insufficient_quota", "billing_hard_limit_reached", "billing_hard_limit", "billing_not_active", "credit_balance_exhausted", "billing_error",
 		"servicequotaexceededexception", "quota_exceeded",
-	}, phrases: []string{"credit balance", "exceeded your current quota, please check your plan", "insufficient credits", "spend limit", "spending limit"}},
+	}, phrases: []string{"credit balance", "exceeded your current quota, please check your plan", "insufficient credits", "spend limit", "spending limit", "api usage limits"}},
 	{kind: lm.Unauthorized, words: []string{
 		"invalid_api_key", "authentication_error", "permission_error", "permission_denied", "unauthenticated", "invalid_authentication", "account_deactivated",
 		"accessdeniedexception", "unrecognizedclientexception", "invalidsignatureexception", "expiredtokenexception", "expiredtoken", "incompletesignature",
 		"missingauthenticationtokenexception", "invalidclienttokenid", "signaturedoesnotmatch", "notauthorized",
 	}, phrases: []string{"api key not valid", "api key expired", "api_key_invalid", "security token included in the request is", "incorrect api key"}},
-	{kind: lm.ModelNotFound, words: []string{"model_not_found", "modelnotfound", "model_deprecated", "unknown_model"},
+	{kind: lm.ModelNotFound, words: []string{"model_not_found", "modelnotfound", "model_deprecated", "unknown_model", "invalid_model", "deploymentnotfound"},
 		phrases: []string{"decommissioned", "model has been deprecated"}},
 	{kind: lm.ModelNotFound, statuses: []int{400, 404, 422}, phrases: []string{
 		"model not found", "does not exist or you do not have access", "is not a valid model id", "invalid model:", "provided model identifier is invalid", "no endpoints found for",
 	}},
 	{kind: lm.ContextOverflow, words: []string{"context_length_exceeded", "request_too_large", "string_above_max_length", "context_window_exceeded"}, phrases: []string{
-		"maximum context length", "prompt is too long", "input is too long", "context length exceeded", "exceeds the maximum number of tokens", "exceeds the context window",
+		"maximum context length", "prompt is too long", "input is too long", "context length exceeded", "exceeds the maximum number of tokens", "exceeds the context window", "exceeds the context length",
 		"exceed context limit", "input token count", "too many input tokens", "exceeds the available context size", "longer than the maximum model length",
 	}},
 	{kind: lm.ContentFiltered, words: []string{"content_filter", "content_policy_violation", "responsibleaipolicyviolation", "moderation_blocked"}, phrases: []string{
-		"content management policy", "flagged by", "requires moderation", "blocked by guardrail", "content filtering policy",
+		"content management policy", "flagged by", "flagged as potentially violating", "requires moderation", "blocked by guardrail", "content filtering policy",
 	}},
 	{kind: lm.Overloaded, words: []string{
 		"overloaded_error", "overloaded", "engine_overloaded", "service_unavailable", "serviceunavailableexception", "modelnotreadyexception", "unavailable", "slow_down",
@@ -162,9 +171,6 @@ func kindOfStatus(s *Signals) lm.Kind {
 		return lm.InvalidRequest
 	case http.StatusRequestTimeout, http.StatusGatewayTimeout:
 		return lm.TimedOut
-	}
-	if s.Streaming {
-		return lm.StreamInterrupted
 	}
 	return lm.ProviderFailed
 }

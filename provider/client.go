@@ -80,6 +80,10 @@ func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
 	g := &guard{}
 	g.ctx, g.cancel = context.WithCancelCause(r.Context())
 	r = r.Clone(g.ctx)
+	if err := own(r); err != nil {
+		g.end()
+		return nil, err
+	}
 	for name, value := range w.header {
 		r.Header.Set(name, value)
 	}
@@ -105,6 +109,22 @@ func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	resp.Body = &guarded{ReadCloser: resp.Body, guard: g, left: MaxAnswer}
 	return resp, nil
+}
+
+// own gives a request a body of its own where it cannot be read again: an SDK may
+// close the one it brought as soon as the answer's head is there, while the transport
+// still looks whether there is more of it, and then drops the connection.
+func own(r *http.Request) error {
+	if r.Body == nil || r.Body == http.NoBody || r.GetBody != nil {
+		return nil
+	}
+	body, err := io.ReadAll(r.Body)
+	r.Body.Close()
+	if err != nil {
+		return err
+	}
+	r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+	return nil
 }
 
 // guard ends a request whose time is over.

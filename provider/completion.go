@@ -68,9 +68,9 @@ func (c *Completion) Done(call int) {
 		return
 	}
 	g.done = true
-	g.ToolCall.Arguments = g.arguments.String()
-	if strings.TrimSpace(g.ToolCall.Arguments) == "" {
-		g.ToolCall.Arguments = "{}"
+	g.Arguments = g.arguments.String()
+	if strings.TrimSpace(g.Arguments) == "" {
+		g.Arguments = "{}"
 	}
 	if c.Stream != nil {
 		if data, err := json.Marshal(wireCall(&g.ToolCall)); err == nil {

@@ -2,8 +2,10 @@ package provider
 
 import (
 	"regexp"
+	"strconv"
 	"strings"
 	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
 )
 
@@ -20,7 +22,8 @@ var keyLike = regexp.MustCompile(`(?i)\b(sk|pk|rk|gsk|xai|hf|key)[-_][a-z0-9*_\-
 // Redact makes an API's text fit to be stored and logged: one line of at most 400
 // bytes, without anything that looks like a credential, without the secrets given,
 // and without what it repeats of the request: any 16 bytes in a row that are in the
-// body too are left out, but for the model's name.
+// body too, as it stands or with its JSON escapes read, are left out, but for the
+// model's name.
 func Redact(text string, body []byte, model string, secrets ...string) string {
 	for _, s := range secrets {
 		if s != "" {
@@ -58,16 +61,24 @@ func withoutQuotes(text string, body []byte, model string) string {
 		}
 	}
 	hidden := make([]bool, len(text))
-	any := false
-	for i := 0; i+quoted <= len(body); i++ {
-		for _, from := range at[[quoted]byte(body[i:i+quoted])] {
-			any = true
-			for j := from; j < from+quoted; j++ {
-				hidden[j] = true
+	hides := false
+	for _, form := range [][]byte{body, unescaped(body)} {
+		for i := 0; i+quoted <= len(form); i++ {
+			window := [quoted]byte(form[i : i+quoted])
+			positions, found := at[window]
+			if !found {
+				continue
+			}
+			delete(at, window) // once is enough, however often it is repeated
+			hides = true
+			for _, from := range positions {
+				for j := from; j < from+quoted; j++ {
+					hidden[j] = true
+				}
 			}
 		}
 	}
-	if !any {
+	if !hides {
 		return text
 	}
 	var b strings.Builder
@@ -80,4 +91,45 @@ func withoutQuotes(text string, body []byte, model string) string {
 		}
 	}
 	return b.String()
+}
+
+// unescaped is a body as an API tells its texts: with the escapes of JSON read, on one
+// line.
+func unescaped(body []byte) []byte {
+	out := make([]byte, 0, len(body))
+	for i := 0; i < len(body); i++ {
+		if body[i] != '\\' || i+1 >= len(body) {
+			out = append(out, body[i])
+			continue
+		}
+		i++
+		switch body[i] {
+		case 'n', 'r', 't', 'b', 'f':
+			out = append(out, ' ')
+		case 'u':
+			first, n := escaped(body[i+1:])
+			i += n
+			if utf16.IsSurrogate(first) && i+2 < len(body) && body[i+1] == '\\' && body[i+2] == 'u' {
+				second, m := escaped(body[i+3:])
+				first = utf16.DecodeRune(first, second)
+				i += 2 + m
+			}
+			out = utf8.AppendRune(out, first)
+		default:
+			out = append(out, body[i])
+		}
+	}
+	return []byte(oneLine(string(out)))
+}
+
+// escaped reads the four digits of a \u and says how many bytes it read.
+func escaped(digits []byte) (rune, int) {
+	if len(digits) < 4 {
+		return utf8.RuneError, 0
+	}
+	v, err := strconv.ParseUint(string(digits[:4]), 16, 16)
+	if err != nil {
+		return utf8.RuneError, 0
+	}
+	return rune(v), 4
 }

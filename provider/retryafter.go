@@ -49,7 +49,7 @@ func resets(h http.Header, now time.Time) time.Duration {
 			continue
 		case strings.HasPrefix(lower, "x-ratelimit-reset-"):
 			left = h.Get("X-Ratelimit-Remaining-" + name[len("x-ratelimit-reset-"):])
-			wait = span(values[0])
+			wait = span(values[0], now)
 		case strings.HasPrefix(lower, "anthropic-ratelimit-") && strings.HasSuffix(lower, "-reset"):
 			left = h.Get(strings.TrimSuffix(lower, "reset") + "remaining")
 			if at, err := time.Parse(time.RFC3339, values[0]); err == nil {
@@ -63,9 +63,16 @@ func resets(h http.Header, now time.Time) time.Duration {
 	return longest
 }
 
-// span reads "6m0s", "120ms" or seconds.
-func span(text string) time.Duration {
+// span reads "6m0s", "120ms", seconds, or a point in time in seconds or milliseconds
+// since 1970, as some gateways write it.
+func span(text string, now time.Time) time.Duration {
 	if s, ok := positive(text); ok {
+		switch {
+		case s > 1e12:
+			return bounded(s*float64(time.Millisecond) - float64(now.UnixNano()))
+		case s > 1e9:
+			return bounded(s*float64(time.Second) - float64(now.UnixNano()))
+		}
 		return bounded(s * float64(time.Second))
 	}
 	d, err := time.ParseDuration(text)

@@ -1,11 +1,9 @@
 package worker
 
 import (
-	"cmp"
 	"context"
 	"maps"
 	"slices"
-	"time"
 
 	lm "github.com/lighterman/lighterman"
 	"github.com/lighterman/lighterman/config"
@@ -15,9 +13,10 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// Listers are the backends of a configuration that can be listed, and a hash of
-// each one's credential. s may be nil.
-func Listers(cfg *config.Config, s *sim.Sim) (listers map[string]fleet.Lister, credentials map[string]string) {
+// Listers are the backends of a configuration as the reconciler asks them, and a
+// hash of each one's credential. backends are those that Backends opened; s may be
+// nil.
+func Listers(cfg *config.Config, s *sim.Sim, backends map[string]Backend) (listers map[string]fleet.Lister, credentials map[string]string) {
 	if s == nil {
 		s = sim.New(sim.Options{})
 	}
@@ -26,6 +25,9 @@ func Listers(cfg *config.Config, s *sim.Sim) (listers map[string]fleet.Lister, c
 		if simulated(cfg, b.ID) {
 			listers[b.ID] = simLister{sim: s, cfg: cfg, backend: b.ID}
 		}
+	}
+	for id, b := range backends {
+		listers[id], credentials[id] = b, b.Credential
 	}
 	return listers, credentials
 }
@@ -113,20 +115,4 @@ func (k *keeper) after(snap *fleet.Snapshot) {
 		}
 		k.told[d.Kind] = d.Problem
 	}
-}
-
-// NamedDefaults are the default models that a configuration names, by kind.
-func NamedDefaults(cfg *config.Config) map[fleet.Capability]string {
-	return map[fleet.Capability]string{fleet.CanChat: cfg.Defaults.Chat, fleet.CanPrompt: cfg.Defaults.Prompt, fleet.CanEmbed: cfg.Defaults.Embed}
-}
-
-// defaultModels are the models of requests that name none, by kind: the configured
-// ones, else the first declared ones that can.
-func defaultModels(cfg *config.Config) map[string]string {
-	models := make(map[string]string)
-	snap := fleet.NewSnapshot(0, time.Time{}, FleetSpec(cfg), nil)
-	for _, d := range snap.Defaults(NamedDefaults(cfg), time.Time{}) {
-		models[string(d.Kind)] = cmp.Or(d.Named, d.Model)
-	}
-	return models
 }

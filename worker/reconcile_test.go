@@ -14,6 +14,7 @@ import (
 	"github.com/lighterman/lighterman/config"
 	"github.com/lighterman/lighterman/fleet"
 	"github.com/lighterman/lighterman/internal/redistest"
+	"github.com/lighterman/lighterman/provider/providertest"
 	"github.com/lighterman/lighterman/provider/sim"
 	"github.com/rs/zerolog"
 )
@@ -49,11 +50,13 @@ func (s *shelf) show(names string) {
 	s.names = names
 }
 
-// shelved is a worker's configuration with a backend that is no simulation, as far
-// as listing goes.
-func shelved(server *redistest.Server) *config.Config {
+// shelved is a worker's configuration with a backend that is no simulation.
+func shelved(t *testing.T, server *redistest.Server) *config.Config {
+	t.Helper()
+	api := providertest.NewServer(providertest.OpenAI{})
+	t.Cleanup(api.Close)
 	cfg := settings(server)
-	cfg.Backends = []config.Backend{{ID: "real", Provider: "fake"}}
+	cfg.Backends = []config.Backend{{ID: "real", Provider: "openai", BaseURL: api.URL}}
 	cfg.Models = []config.Model{{ID: "there", Backend: "real", Name: sim.Plain}, {ID: "gone", Backend: "real", Name: sim.Slow}}
 	cfg.Pools = []config.Pool{{
 		ID:      "chat",
@@ -73,7 +76,7 @@ func shelved(server *redistest.Server) *config.Config {
 func TestReconcile_AWorkerRoutesByWhatIsThere(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	w := newWorker(t, shelved(server))
+	w := newWorker(t, shelved(t, server))
 	var log bytes.Buffer
 	real := &shelf{names: "sim sim-tools"}
 	w.reconcile(map[string]fleet.Lister{"real": real})
@@ -201,7 +204,7 @@ func TestListers_OfSimulatedBackends(t *testing.T) {
 	cfg := config.Default()
 	cfg.Backends = []config.Backend{{ID: "local", Provider: "sim"}}
 	cfg.Models = []config.Model{{ID: "a", Backend: "local", Name: sim.Embed}, {ID: "b", Backend: "sim", Name: sim.Plain}, {ID: "c", Backend: "local", Name: "none"}}
-	listers, credentials := Listers(cfg, nil)
+	listers, credentials := Listers(cfg, nil, nil)
 	if len(listers) != 2 || len(credentials) != 0 || len(remote(cfg, listers)) != 0 {
 		t.Errorf("%v %v", listers, credentials)
 	}
@@ -223,19 +226,5 @@ func TestListers_OfSimulatedBackends(t *testing.T) {
 		if got := m.Snapshot().Model(id).Drift(m.Now()); got != want {
 			t.Errorf("%s is %s, want %s", id, got, want)
 		}
-	}
-}
-
-// TestDefaultModels_NamedOrTheFirstThatCan.
-func TestDefaultModels_NamedOrTheFirstThatCan(t *testing.T) {
-	yes := true
-	cfg := config.Default()
-	cfg.Models = []config.Model{{ID: "a", Backend: "sim", Name: sim.Plain}, {ID: "e", Backend: "sim", Name: sim.Embed, Capabilities: config.Capabilities{Embed: &yes}}}
-	if got := defaultModels(cfg); got["chat"] != "sim" || got["prompt"] != "sim" || got["embed"] != "sim-embed" {
-		t.Errorf("%v", got)
-	}
-	cfg.Defaults = config.Defaults{Prompt: "nobody"}
-	if got := defaultModels(cfg); got["chat"] != "a" || got["prompt"] != "nobody" || got["embed"] != "e" {
-		t.Errorf("%v", got)
 	}
 }

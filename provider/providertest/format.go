@@ -19,7 +19,7 @@ type Format interface {
 	// it. Exactly one piece is Terminal: a stream cut before the end of that piece
 	// was interrupted, one cut behind it was not.
 	Stream(a Asked, r Reply) []Piece
-	// List is the answer to a listing.
+	// List is the answer to a listing or, where a.Kind is probe, to a probe.
 	List(a Asked, offerings []lm.Offering) Response
 	// Errors are the vendor's error answers, at least one for each kind that it can
 	// say, with every form of Retry-After that it has.
@@ -43,6 +43,7 @@ type Asked struct {
 	Inputs   []string // of an embed call
 	Max      int      // tokens of output; 0: not said
 	Key      string   // the credential that came
+	Path     string   // of the URL; the server sets it
 }
 
 // Reply is what a model says.

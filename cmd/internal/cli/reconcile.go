@@ -43,7 +43,11 @@ func reconcileCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		listers, credentials := worker.Listers(cfg, nil)
+		opened, err := worker.Backends(ctx, cfg)
+		if err != nil {
+			return usagef("%w", err)
+		}
+		listers, credentials := worker.Listers(cfg, nil, opened)
 		if err := knownBackends(backends, slices.Sorted(maps.Keys(listers))); err != nil {
 			return err
 		}

@@ -1,4 +1,0 @@
-// Package gemini asks the Gemini API, also through Vertex.
-package gemini
-
-import _ "google.golang.org/genai"
