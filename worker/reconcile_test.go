@@ -147,7 +147,7 @@ func TestReconcile_ProbesBeforeItClaims(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	for _, probe := range []bool{true, false} {
-		cfg := shelved(server)
+		cfg := shelved(t, server)
 		cfg.Fleet.ProbeOnStart = probe
 		w := newWorker(t, cfg)
 		if _, err := w.fleet.ForgetLists(t.Context()); err != nil {
