@@ -74,8 +74,8 @@ func TestReconcile_HungBackendsDelayNobody(t *testing.T) {
 		}
 	}
 	for b, s := range y.shelves {
-		if s.left <= 0 || s.left > timeout {
-			t.Errorf("%s was given %s", b, s.left)
+		if left := s.given(); left <= 0 || left > timeout {
+			t.Errorf("%s was given %s", b, left)
 		}
 	}
 	// The deaf one is not asked again while it is at it.

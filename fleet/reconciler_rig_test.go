@@ -81,6 +81,13 @@ func (s *shelf) looked() int {
 	return s.looks
 }
 
+// given is how long the last look was given.
+func (s *shelf) given() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.left
+}
+
 func stocks(names string) func(*shelf) {
 	return func(s *shelf) { s.names, s.err, s.hangs = names, nil, false }
 }

@@ -69,7 +69,7 @@ func (r *Reconciler) Nudge() {
 // Probe looks at every backend that nobody has looked at in the last 5 s, asking
 // those first that can be probed, and returns when it is done: for a worker that
 // is not to begin before. Where another is at it, it waits for that one, for as
-// long as a cycle may take.
+// long as a cycle may take. It is called before Run.
 func (r *Reconciler) Probe(ctx context.Context) error {
 	r.askers.probe = true
 	defer func() { r.askers.probe = false }()

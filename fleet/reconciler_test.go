@@ -84,6 +84,77 @@ func TestReconcile_OneBackendsFailureStaysItsOwn(t *testing.T) {
 	})
 }
 
+// TestReconcile_AListIsNotServedBeyondItsTime: it is not served beyond its time though
+// nobody has looked since.
+func TestReconcile_AListIsNotServedBeyondItsTime(t *testing.T) {
+	y := newYard(t, "one")
+	y.spec.Observe.Discover = true
+	y.shelves["one"].set(stocks("a extra"))
+	now := time.Now()
+	m, r := y.worker(nil, inMemoryWithout(nil), func(o *Options) { o.clock = func() time.Time { return now } })
+	y.now(r)
+	for _, c := range []struct {
+		after time.Duration
+		want  string
+	}{{2 * time.Minute, "a-one=ok one/extra=ok"}, {time.Second, "a-one=stale one/extra=stale"}, {58 * time.Minute, "a-one=stale"}} {
+		now = now.Add(c.after)
+		if err := m.Load(ctx); err != nil {
+			t.Fatal(err)
+		}
+		y.expect(m, c.want)
+	}
+}
+
+// TestReconcile_OnlyAChangeIsTold, and is told.
+func TestReconcile_OnlyAChangeIsTold(t *testing.T) {
+	server := redistest.Start(t)
+	y := newYard(t, "one", "two")
+	m, r := y.worker(storeOn(t, server))
+	for i, words := range []int64{2, 2, 3, 4, 4, 5, 6} { // so far
+		switch i {
+		case 2, 3, 4: // the first strike has a kind, the second makes it count
+			y.shelves["one"].set(broken(failure(lm.TimedOut)))
+		case 5:
+			y.shelves["one"].set(broken(nil))
+		}
+		if i < 6 {
+			y.now(r)
+		} else if _, err := m.ForgetLists(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if n := redisCalls(t, server.Client(), "publish"); n != words {
+			t.Errorf("after %d: %d words, want %d", i, n, words)
+		}
+	}
+}
+
+// TestReconcile_ThePoolsRecordSaysWhy a member was away, and that a listing brought
+// it back.
+func TestReconcile_ThePoolsRecordSaysWhy(t *testing.T) {
+	eachTruth(t, func(t *testing.T, s *lua.Store) {
+		y := newYard(t, "one", "two")
+		y.spec.Pools = []PoolSpec{{ID: "p", Members: []Member{{Model: "a-one"}, {Model: "b-two"}}}}
+		m, r := y.worker(s, inMemoryWithout(s))
+		rotate := func() PoolState {
+			t.Helper()
+			h := must[*LockHandle](t)(m.AcquireLock(ctx))
+			defer m.ReleaseLock(ctx, h) //nolint:errcheck // it expires
+			return must[PoolState](t)(m.Rotate(ctx, h, "p", ""))
+		}
+		y.shelves["one"].set(stocks("x"))
+		y.now(r)
+		rotate()
+		if got := hash(must[lua.FleetState](t)(m.at.FleetState(ctx, nil, nil, []string{"p"})).Pools[0])["standby"]; got != "a-one=absent" {
+			t.Errorf("away: %q", got)
+		}
+		y.shelves["one"].set(stocks("a"))
+		y.now(r)
+		if p := rotate(); p.LastTrigger != ProbeSuccess || p.Recovered["a-one"] != ProbeSuccess || len(p.ActiveModels) != 2 {
+			t.Errorf("%+v", p)
+		}
+	})
+}
+
 // TestReconcile_TheLastGoodListOutlivesFailures for its time and no longer: what
 // it tells counts on, and nothing was ever there before the first.
 func TestReconcile_TheLastGoodListOutlivesFailures(t *testing.T) {

@@ -22,6 +22,7 @@ import (
 // shelf is a backend's list that a test changes. Its calls are the simulator's.
 type shelf struct {
 	mu    sync.Mutex
+	gate  chan struct{} // waits for it, where there is one
 	names string
 	err   error
 	looks int
@@ -29,8 +30,13 @@ type shelf struct {
 
 func (s *shelf) List(context.Context) ([]lm.Offering, error) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.looks++
+	s.mu.Unlock()
+	if s.gate != nil {
+		<-s.gate
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	var list []lm.Offering
 	for name := range strings.FieldsSeq(s.names) {
 		list = append(list, lm.Offering{Name: name})
@@ -132,6 +138,46 @@ func TestReconcile_AWorkerRoutesByWhatIsThere(t *testing.T) {
 	}
 	if text := log.String(); strings.Count(text, "the default model cannot serve") != 1 || !strings.Contains(text, `"model":"gone","reason":"model_missing","instead":"there"`) {
 		t.Errorf("%s", text)
+	}
+}
+
+// TestReconcile_ProbesBeforeItClaims: with probe_on_start a worker joins the fleet
+// when it has looked; without, at once.
+func TestReconcile_ProbesBeforeItClaims(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	for _, probe := range []bool{true, false} {
+		cfg := shelved(t, server)
+		cfg.Fleet.ProbeOnStart = probe
+		w := newWorker(t, cfg)
+		if _, err := w.fleet.ForgetLists(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		real := &shelf{names: "sim", gate: make(chan struct{})}
+		w.reconcile(map[string]fleet.Lister{"real": real})
+		stop := run(t, w)
+		joined := func() bool {
+			workers, _, err := w.store.Roster(t.Context())
+			return err == nil && len(workers) > 0
+		}
+		if probe {
+			<-time.After(time.Second) // in which one that does not wait joins
+			if joined() {
+				t.Error("it joined before it had looked")
+			}
+			close(real.gate)
+		}
+		for end := time.Now().Add(20 * time.Second); !joined(); <-time.After(5 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("probe %v: it never joined", probe)
+			}
+		}
+		if !probe {
+			close(real.gate)
+		}
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
 	}
 }
 
