@@ -38,8 +38,7 @@ var scenes = []scene{
 
 func (s *scene) question() string { return "the scene of " + s.name + ", please" }
 
-// fixtures are the answer in the mock's words. Left alone it ends tool calls of
-// Gemini's with FUNCTION_CALL, which the API does not have: there it is STOP.
+// fixtures are the answer in the mock's words.
 func (s *scene) fixtures() []aimock.Fixture {
 	response := map[string]any{"usage": map[string]int64{"prompt_tokens": s.want.Usage.Input, "completion_tokens": s.want.Usage.Output}}
 	if s.want.Text != "" {
@@ -58,13 +57,19 @@ func (s *scene) fixtures() []aimock.Fixture {
 	if calls != nil {
 		response["toolCalls"] = calls
 	}
-	others := aimock.Fixture{Match: aimock.Match{UserMessage: s.question()}, Response: response, ChunkSize: 7}
-	google := others
-	google.Match.Model, google.Response = geminiModel, maps.Clone(response)
-	if s.want.Finish == "" {
+	return ended(aimock.Fixture{Match: aimock.Match{UserMessage: s.question()}, Response: response, ChunkSize: 7})
+}
+
+// ended is an answer beside which Gemini's models have one with an end of its own: left
+// alone the mock ends their tool calls with FUNCTION_CALL, which the API does not have;
+// it says STOP.
+func ended(f aimock.Fixture) []aimock.Fixture {
+	google := f
+	google.Match.Model, google.Response = geminiModel, maps.Clone(f.Response)
+	if f.Response["finishReason"] == nil {
 		google.Response["finishReason"] = "stop"
 	}
-	return []aimock.Fixture{google, others}
+	return []aimock.Fixture{google, f}
 }
 
 // listed is a model that no adapter asks.
@@ -80,12 +85,18 @@ func TestHappyPaths(t *testing.T) {
 	fixtures := []aimock.Fixture{
 		{Match: aimock.Match{UserMessage: "how warm", ToolResultContains: "21"}, Response: map[string]any{"content": "It is warm."}},
 		{Match: aimock.Match{UserMessage: "second question", SystemMessage: "Be brief."}, Response: map[string]any{"content": "Short."}},
+		{Match: aimock.Match{UserMessage: "turn the loop", ToolResultContains: "21"}, Response: map[string]any{"content": "It is warm in Paris."}},
 		{Match: aimock.Match{InputText: "vectors"}, Response: map[string]any{"embedding": vector}},
 		{Match: aimock.Match{UserMessage: "nobody asks it", Model: listed}, Response: map[string]any{"content": "x"}}, // to be listed
 	}
 	for i := range scenes {
 		fixtures = append(fixtures, scenes[i].fixtures()...)
 	}
+	fixtures = append(fixtures, ended(aimock.Fixture{Match: aimock.Match{UserMessage: "turn the loop", HasToolResult: new(bool)}, Response: map[string]any{
+		"reasoning": "I do not know, but weather does.", "toolCalls": []map[string]string{
+			{"id": paris.ID, "name": paris.Name, "arguments": string(paris.Arguments)},
+		},
+	}})...)
 	m := begin(t, fixtures)
 	for i := range scenes {
 		s := &scenes[i]
@@ -96,6 +107,7 @@ func TestHappyPaths(t *testing.T) {
 	}
 	m.each(t, "request", m.request)
 	m.each(t, "result", m.result)
+	m.each(t, "loop", m.loop)
 	m.each(t, "prompt", func(t *testing.T, f *format, api provider.API, _ string) {
 		call := lm.Call{Kind: "prompt", Model: f.model, Body: encode(object{"prompt": scenes[0].question(), "max_tokens": 99})}
 		providertest.Expect(t, api, call, scenes[0].want)
@@ -159,66 +171,6 @@ func (m *matrix) asked(t *testing.T, id string, n int, f *format) aimock.Asked {
 		}
 	}
 	return all[n-1]
-}
-
-// request: a conversation arrives as it was sent.
-func (m *matrix) request(t *testing.T, f *format, api provider.API, id string) {
-	messages := []object{message("system", "Be brief."), message("user", "first question"), message("assistant", "first answer"), message("user", "the second question")}
-	providertest.Expect(t, api, chat(f, messages...), providertest.Reply{Text: "Short."})
-	got := m.asked(t, id, 2, f)
-	if len(got.Body.Messages) != len(messages) {
-		t.Fatalf("the mock read %s", got.Body.Messages)
-	}
-	for i, want := range messages {
-		if string(normal(t, got.Body.Messages[i])) != string(encode(want)) {
-			t.Errorf("message %d is %s, want %s", i, got.Body.Messages[i], encode(want))
-		}
-	}
-}
-
-// normal is a message with its keys in order.
-func normal(t *testing.T, raw json.RawMessage) json.RawMessage {
-	var v any
-	if err := json.Unmarshal(raw, &v); err != nil {
-		t.Fatal(err)
-	}
-	return encode(v)
-}
-
-// result: the results of two calls of one tool find their calls.
-func (m *matrix) result(t *testing.T, f *format, api provider.API, id string) {
-	called := object{"role": "assistant", "content": nil, "tool_calls": []object{
-		{"id": london.ID, "type": "function", "function": object{"name": "weather", "arguments": string(london.Arguments)}},
-		{"id": paris.ID, "type": "function", "function": object{"name": "weather", "arguments": string(paris.Arguments)}},
-	}}
-	call := chat(f, message("user", "how warm is it"), called,
-		object{"role": "tool", "tool_call_id": london.ID, "content": `{"degrees":11}`}, object{"role": "tool", "tool_call_id": paris.ID, "content": result})
-	providertest.Expect(t, api, call, providertest.Reply{Text: "It is warm."})
-	var calls, results []string
-	for _, raw := range m.asked(t, id, 2, f).Body.Messages {
-		var w struct {
-			Role   string `json:"role"`
-			CallID string `json:"tool_call_id"`
-			Calls  []struct {
-				ID       string `json:"id"`
-				Function struct {
-					Arguments json.RawMessage `json:"arguments"`
-				} `json:"function"`
-			} `json:"tool_calls"`
-		}
-		if err := json.Unmarshal(raw, &w); err != nil {
-			t.Fatal(err)
-		}
-		for _, c := range w.Calls {
-			calls = append(calls, c.ID)
-		}
-		if w.Role == "tool" {
-			results = append(results, w.CallID)
-		}
-	}
-	if len(calls) != 2 || calls[0] == calls[1] || !slices.Equal(calls, results) {
-		t.Errorf("calls %q, results %q", calls, results)
-	}
 }
 
 func embed(t *testing.T, f *format, api provider.API, _ string) {
