@@ -71,7 +71,7 @@ func (m *matrix) result(t *testing.T, f *format, api provider.API, id string) {
 }
 
 // loop: a model that reasons calls a tool, its message goes back as it came, and the
-// tool's result finds it. The mock refuses a turn of Anthropic's that has lost its
+// tool's result finds it. The mock refuses one of Anthropic's that thinks on without its
 // thoughts.
 func (m *matrix) loop(t *testing.T, f *format, api provider.API, id string) {
 	messages := []any{message("user", "turn the loop")}
