@@ -33,6 +33,7 @@ type Result struct {
 	Err      *Error          `json:"error,omitempty"` // why, for every outcome but succeeded
 	Attempts int             `json:"attempts"`        // tries that were made, the last included
 	Crashes  int             `json:"crashes"`         // claims that ended without an answer
+	Model    string          `json:"model,omitempty"` // who answered the last of its calls
 	Route    []string        `json:"route,omitempty"` // choices of a pool's member that were not the usual one; see Answer
 }
 

@@ -30,6 +30,7 @@ type Config struct {
 	Backends []Backend `yaml:"backends" desc:"The endpoints that serve models. The backend sim, which plays models inside the worker, is always there."`
 	Models   []Model   `yaml:"models" desc:"The models that requests can name, beside the built-in simulated ones."`
 	Pools    []Pool    `yaml:"pools" desc:"Models that stand in for each other, named where a model would be."`
+	Groups   []Group   `yaml:"groups" desc:"Backends and models that are looked at together, as lighterman models --group. What is in no group stays where it is."`
 	Fleet    Fleet     `yaml:"fleet" desc:"How workers share what they know of models."`
 	Sim      Sim       `yaml:"sim" desc:"The simulated models."`
 
@@ -67,6 +68,7 @@ type Worker struct {
 // Pipeline says how an operation is driven through its stages.
 type Pipeline struct {
 	MaxToolRounds int `yaml:"max_tool_rounds" default:"64" min:"1" max:"1000" desc:"How many times a model may ask for tools within one operation."`
+	EmbedBatch    int `yaml:"embed_batch" default:"96" min:"1" max:"2048" desc:"How many inputs one call of an embed operation has; a longer list goes in several calls. 96 is what all hosted APIs take; a small server of your own may want less."`
 }
 
 // Deliver says what happens to results.
@@ -104,6 +106,13 @@ type Fleet struct {
 	SyncPolicy   string   `yaml:"sync_policy" default:"immediate" enum:"in-memory,sync-on-boundary,periodic,immediate" desc:"When counters go to Redis: never, at start and end, when an interval has passed, or with every call. Deadlines, breakers and sessions always go at once, except with in-memory, which gives up every promise for the fleet."`
 	SyncInterval Duration `yaml:"sync_interval" default:"5s" min:"100ms" max:"1h" desc:"Of sync_policy periodic."`
 	LockWait     Duration `yaml:"lock_wait" default:"30s" min:"100ms" max:"1h" desc:"How long a change of the fleet waits for the lock."`
+
+	ReconcileInterval Duration `yaml:"reconcile_interval" default:"60s" min:"0s" max:"24h" desc:"How often the fleet lists the models of each backend, once for all its workers. 0s: only by lighterman reconcile."`
+	AutoDiscover      bool     `yaml:"auto_discover" default:"false" desc:"Whether what a backend offers and nobody declares can be called too, as BACKEND/NAME; at most 256 models of each backend."`
+	ListCache         Duration `yaml:"list_cache" default:"1h" min:"1s" max:"168h" desc:"For how long the last good list of a backend counts while it cannot be listed."`
+	BackendTimeout    Duration `yaml:"backend_timeout" default:"10s" min:"100ms" max:"10m" desc:"How long one listing of a backend may take."`
+	Detect            bool     `yaml:"detect" default:"true" desc:"Whether a worker looks what its machine offers, where no backend, model or pool is declared: OPENAI_API_KEY, ANTHROPIC_API_KEY, GEMINI_API_KEY, an Ollama on 127.0.0.1:11434."`
+	ProbeOnStart      bool     `yaml:"probe_on_start" default:"false" desc:"Whether a worker looks at every backend before it claims anything, though none is due."`
 }
 
 // Sim sets the simulated models.

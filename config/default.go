@@ -57,6 +57,9 @@ func fillLists(v reflect.Value) {
 
 // fillItem fills a list's item, the sections and lists in it included.
 func fillItem(item reflect.Value) {
+	if item.Kind() == reflect.String { // of a list of names
+		return
+	}
 	for i := range item.NumField() {
 		switch f := item.Field(i); f.Kind() {
 		case reflect.Struct:

@@ -139,7 +139,7 @@ func (f *file) list(n *yaml.Node, v reflect.Value, path string) {
 		at := path + "[" + strconv.Itoa(i) + "]"
 		f.cfg.origins[at] = f.at(item)
 		fillItem(items.Index(i))
-		f.section(item, items.Index(i), at)
+		f.field(item, items.Index(i), spec{}, at)
 	}
 	v.Set(items)
 }

@@ -69,6 +69,14 @@ func (p *printer) list(v reflect.Value, s spec, path, indent string) {
 		fmt.Fprintf(p.w, "%s%s: []\t# %s\n", indent, s.name, p.origin(s, path))
 		return
 	}
+	if v.Index(0).Kind() == reflect.String {
+		words := make([]string, v.Len())
+		for i := range words {
+			words[i] = scalar(v.Index(i))
+		}
+		fmt.Fprintf(p.w, "%s%s: [%s]\t# %s\n", indent, s.name, strings.Join(words, ", "), p.origin(s, path))
+		return
+	}
 	fmt.Fprintf(p.w, "%s%s:\n", indent, s.name)
 	for i := range v.Len() {
 		item := v.Index(i)

@@ -57,6 +57,13 @@ type Capabilities struct {
 	Vision *bool `yaml:"vision" desc:"It sees images."`
 }
 
+// Group names backends and models that are looked at together.
+type Group struct {
+	ID       string   `yaml:"id" required:"true" desc:"What lists call it."`
+	Backends []string `yaml:"backends" desc:"Declared backends, or sim: all their models, those that were discovered too."`
+	Models   []string `yaml:"models" desc:"Declared models, or built-in simulated ones, beside those of the backends."`
+}
+
 // Pool declares models that stand in for each other.
 type Pool struct {
 	ID      string   `yaml:"id" required:"true" desc:"What requests call it; no model has the same ID."`

@@ -64,7 +64,9 @@ func annotate(s *jsonschema.Schema, t reflect.Type) {
 		case reflect.Struct:
 			annotate(p, f.Type)
 		case reflect.Slice:
-			annotate(p.Items, f.Type.Elem())
+			if f.Type.Elem().Kind() == reflect.Struct {
+				annotate(p.Items, f.Type.Elem())
+			}
 		default:
 			annotateScalar(p, spec)
 		}

@@ -88,6 +88,9 @@ func (v *validation) queues(queues []Queue) {
 
 // item holds the fields of a list's item against their tags.
 func (v *validation) item(item reflect.Value, path string) {
+	if item.Kind() == reflect.String { // of a list of names, which its owner checks
+		return
+	}
 	for i := range item.NumField() {
 		s, f := specOf(item.Type().Field(i)), item.Field(i)
 		at := path + "." + s.name

@@ -23,6 +23,7 @@ func (v *validation) routing(c *Config) {
 	names := map[string]string{}
 	models := v.models(c.Models, backends, names)
 	v.pools(c.Pools, models, names)
+	v.groups(c.Groups, keysOf(backends), models)
 	for i, f := range c.Sim.Faults {
 		v.fault(f, c, backends, "sim.faults["+strconv.Itoa(i)+"]")
 	}
@@ -125,6 +126,35 @@ func (v *validation) pools(pools []Pool, models []string, names map[string]strin
 			v.unique(names, p.ID, path+".id")
 		}
 		v.members(p.Members, models, path+".members")
+	}
+}
+
+func (v *validation) groups(groups []Group, backends, models []string) {
+	first := map[string]string{}
+	for i, g := range groups {
+		path := "groups[" + strconv.Itoa(i) + "]"
+		v.item(reflect.ValueOf(g), path)
+		if g.ID != "" {
+			v.report(path+".id", lighterman.ValidName(g.ID))
+			v.unique(first, g.ID, path+".id")
+		}
+		if len(g.Backends)+len(g.Models) == 0 {
+			v.report(path, errors.New("has neither backends nor models"))
+		}
+		v.named(g.Backends, backends, path+".backends")
+		v.named(g.Models, models, path+".models")
+	}
+}
+
+// named checks a list of names against those that there are.
+func (v *validation) named(list, known []string, path string) {
+	first := map[string]string{}
+	for i, name := range list {
+		at := path + "[" + strconv.Itoa(i) + "]"
+		if !slices.Contains(known, name) {
+			v.report(at, undeclared(name, known))
+		}
+		v.unique(first, name, at)
 	}
 }
 

@@ -196,7 +196,7 @@ func run(t *testing.T, url, stdin string, command ...string) (stdout, stderr str
 	limited, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(limited, command[0], command[1:]...)
-	cmd.Env = append(os.Environ(), "LIGHTERMAN_REDIS_URL="+url)
+	cmd.Env = append(os.Environ(), "LIGHTERMAN_REDIS_URL="+url, "LIGHTERMAN_FLEET_DETECT=false")
 	var out, diag bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &out, &diag
 	err := cmd.Run()

@@ -173,6 +173,7 @@ func TestReasons_InTheirOrder(t *testing.T) {
 		rdb.HSet(ctx, key, "budget_used", 1_000_000_000, "budget_start", DailyUTC.Start(now).UnixMilli())
 		expect(ReasonBudget, ReasonBudget)
 		m.opts.Spec.Models[2].Maintenance = []Window{{Cron: "* * * * *", For: time.Hour}}
+		m.lists.stock = nil
 		expect(ReasonMaintenance, ReasonMaintenance)
 
 		// A manual one never recovers by itself.

@@ -39,6 +39,7 @@ type account struct {
 	kind, credential     string
 	score                float64
 	requests, cost       int64
+	probed               int64 // the last listing
 }
 
 // minute is one bucket of the window of requests and tokens.

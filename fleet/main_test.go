@@ -55,6 +55,7 @@ var helpers = map[string]func(url string, args []string) error{
 	"records": recordsHelper,
 	"holder":  holderHelper,
 	"prober":  proberHelper,
+	"cutoff":  cutoffHelper,
 }
 
 func helperManager(url string, o Options) (*Manager, error) {

@@ -34,7 +34,8 @@ type Options struct {
 	Interval    time.Duration     // of Periodic; 5 s
 	Poll        time.Duration     // how often a Manager in use that hears no notices asks for changes; 500 ms, at most 1 s
 	Owner       string            // who holds probes and the lock, for people
-	Credentials map[string]string // backend: a hash of its credential; a quarantine holds for one credential
+	Credentials map[string]string // backend: a hash of its credential; a quarantine holds for one credential, and so does a model list
+	Onlooker    bool              // it has no credentials, and sees what workers saw last with whatever they have
 	Breaker     BreakerSpec
 	LockLife    time.Duration // 15 s
 	LockWait    time.Duration // 30 s
@@ -62,6 +63,10 @@ type truth interface {
 	ReleaseLock(ctx context.Context, token string, fence int64) (bool, error)
 	SetUnderLock(ctx context.Context, token string, fence int64, pool string, fields map[string]string) (bool, error)
 	LockHolder(ctx context.Context) (lua.Lock, error)
+	Observe(ctx context.Context, token string, fence int64, l lua.Listing) (bool, error)
+	Observations(ctx context.Context) ([]lua.Observation, time.Time, error)
+	Lists(ctx context.Context, names []lua.ListName) ([]string, error)
+	ForgetLists(ctx context.Context, names []lua.ListName, before time.Time) (int, error)
 }
 
 // Manager keeps a snapshot of the fleet's state fresh and records what happens.
@@ -85,6 +90,7 @@ type Manager struct {
 	lockSeen atomic.Pointer[string] // who held it when it was last asked for
 	turns    turns
 	recent   recent
+	lists    lists
 }
 
 // reading is when the server's clock was last read, by both clocks.

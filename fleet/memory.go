@@ -23,6 +23,7 @@ type memory struct {
 	sessions map[string]*ownSession
 	pools    map[string]map[string]string
 	turn     map[string]uint64
+	seen     map[lua.ListName]*seenList
 	lock     lua.Lock
 	token    string
 	lockEnds time.Time
@@ -41,19 +42,16 @@ func newMemory(clock func() time.Time) *memory {
 	return &memory{
 		clock: clock, models: make(map[string]*ledger), backends: make(map[string]*account), sessions: make(map[string]*ownSession),
 		pools: make(map[string]map[string]string), turn: make(map[string]uint64),
+		seen: make(map[lua.ListName]*seenList),
 	}
 }
 
 // openLocked answers the accounts of a model and its backend.
 func (y *memory) openLocked(model, backend string) (*ledger, *account) {
-	l, on := y.models[model], y.backends[backend]
+	l, on := y.models[model], y.accountLocked(backend)
 	if l == nil {
 		l = newLedger()
 		y.models[model] = l
-	}
-	if on == nil {
-		on = &account{score: 1}
-		y.backends[backend] = on
 	}
 	if y.calls++; y.calls%sweepEvery == 0 {
 		y.sweepLocked()
@@ -215,7 +213,7 @@ func (y *memory) FleetVersion(context.Context) (uint64, error) {
 func (y *memory) FleetState(_ context.Context, models, backends, pools []string) (lua.FleetState, error) {
 	y.mu.Lock()
 	defer y.mu.Unlock()
-	st := lua.FleetState{Version: y.version, Now: y.clock().UTC()}
+	st := lua.FleetState{Version: y.version, Now: y.clock().UTC(), Observed: y.observationsLocked()}
 	for _, id := range models {
 		h := hash{}
 		if l := y.models[id]; l != nil {
@@ -349,6 +347,6 @@ func (a *account) fields() hash {
 	return hash{
 		"cooldown_until": strconv.FormatInt(a.cooldown, 10), "quarantine_until": strconv.FormatInt(a.quarantine, 10), "quarantine_kind": a.kind,
 		"quarantine_credential": a.credential, "score": strconv.FormatFloat(a.score, 'f', 6, 64), "cost": strconv.FormatInt(a.cost, 10),
-		"requests": strconv.FormatInt(a.requests, 10),
+		"requests": strconv.FormatInt(a.requests, 10), "last_probe": strconv.FormatInt(a.probed, 10),
 	}
 }

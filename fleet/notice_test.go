@@ -45,7 +45,7 @@ func seldom(o *Options) { o.heard, o.Poll = time.Hour, 10*time.Millisecond }
 // reads counts the full reads of testSpec's state that a server has answered.
 func reads(t *testing.T, rdb redis.UniversalClient) int64 {
 	t.Helper()
-	return redisCalls(t, rdb, "hgetall") / int64(len(testSpec().Models)+2+len(testSpec().Pools))
+	return redisCalls(t, rdb, "hgetall") / int64(len(testSpec().Models)+3+len(testSpec().Pools)) // models, two backends, pools, and what backends were seen to have
 }
 
 func disabled(m *Manager, id string) bool { return m.Snapshot().Model(id).State.Disabled }

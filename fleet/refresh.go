@@ -58,7 +58,7 @@ func (m *Manager) Load(ctx context.Context) error { return m.read(ctx, 0) }
 // record of the pools' rotations, until ctx ends; then it saves what is left and
 // gives up the lock, if it holds it.
 func (m *Manager) Run(ctx context.Context) error {
-	r := run{m: m, pools: reconciler{settled: make(map[string]string)}}
+	r := run{m: m, pools: rotations{settled: make(map[string]string)}}
 	every := m.opts.Poll
 	look, due := time.NewTimer(every), time.NewTimer(every)
 	due.Stop()
@@ -89,7 +89,7 @@ type run struct {
 	m       *Manager
 	quiet   time.Duration // for which nobody has asked for the snapshot
 	failing bool
-	pools   reconciler
+	pools   rotations
 	synced  time.Time // local time of the last Sync
 }
 
@@ -111,7 +111,7 @@ func (r *run) look(ctx context.Context) {
 	}
 	r.failing = err != nil
 	if err == nil {
-		m.reconcile(ctx, &r.pools)
+		m.keepRotations(ctx, &r.pools)
 	}
 	if r.idle() {
 		m.idle.Store(true)
@@ -192,7 +192,7 @@ func (m *Manager) read(ctx context.Context, least uint64) error {
 		return err
 	}
 	got := m.opts.clock()
-	snap := NewSnapshot(st.raw.Version, st.raw.Now, m.opts.Spec, st.models)
+	snap := newSnapshot(st.raw.Version, st.raw.Now, st.stock, st.models, st.records)
 	for i := range snap.Pools {
 		snap.Pools[i].record = st.pools[snap.Pools[i].Spec.ID]
 	}
@@ -201,15 +201,18 @@ func (m *Manager) read(ctx context.Context, least uint64) error {
 	return nil
 }
 
-// names are the declared models, their backends and the pools.
-func (m *Manager) names() (models, backends, pools []string) {
-	for _, s := range m.opts.Spec.Models {
-		models = append(models, s.ID)
-		if !slices.Contains(backends, s.Backend) {
-			backends = append(backends, s.Backend)
+// names are the models that there are, their backends and the pools.
+func (s *Spec) names() (models, backends, pools []string) {
+	for _, b := range s.Backends {
+		backends = append(backends, b.ID)
+	}
+	for _, m := range s.Models {
+		models = append(models, m.ID)
+		if !slices.Contains(backends, m.Backend) {
+			backends = append(backends, m.Backend)
 		}
 	}
-	for _, p := range m.opts.Spec.Pools {
+	for _, p := range s.Pools {
 		pools = append(pools, p.ID)
 	}
 	return models, backends, pools
@@ -222,22 +225,35 @@ type observed struct {
 	backends map[string]hash
 	pools    map[string]hash
 	fields   map[string]hash // of the models
+	stock    *inventory
+	records  map[string]lua.Observation // of the listings, by backend
 }
 
 func (m *Manager) state(ctx context.Context) (observed, error) {
-	models, backends, pools := m.names()
+	stock := m.stock()
+	models, backends, pools := stock.spec.names()
 	raw, err := m.at.FleetState(ctx, models, backends, pools)
 	if err != nil {
 		return observed{}, err
 	}
-	o := observed{raw: raw, models: make(map[string]ModelState), backends: make(map[string]hash), pools: make(map[string]hash), fields: make(map[string]hash)}
+	now, records, err := m.takeStock(ctx, raw)
+	if err != nil {
+		return observed{}, err
+	}
+	if !now.sameModels(stock) { // some were discovered, or are gone
+		models, backends, pools = now.spec.names()
+		if raw, err = m.at.FleetState(ctx, models, backends, pools); err != nil {
+			return observed{}, err
+		}
+	}
+	o := observed{raw: raw, models: make(map[string]ModelState), backends: make(map[string]hash), pools: make(map[string]hash), fields: make(map[string]hash), stock: now, records: records}
 	for i, b := range backends {
 		o.backends[b] = raw.Backends[i]
 	}
 	for i, p := range pools {
 		o.pools[p] = raw.Pools[i]
 	}
-	for i, spec := range m.opts.Spec.Models {
+	for i, spec := range now.spec.Models {
 		o.fields[spec.ID] = raw.Models[i]
 		o.models[spec.ID] = modelState(raw.Models[i], o.backends[spec.Backend], m.opts.Credentials[spec.Backend], raw.Now, m.breaker)
 	}

@@ -65,7 +65,7 @@ func (m *Manager) Rotate(ctx context.Context, h *LockHandle, pool string, becaus
 // recoveries say what ends each cause of standby.
 var recoveries = map[string]Trigger{
 	"cooldown": CooldownExpired, "quarantine": CooldownExpired, "maintenance": CooldownExpired,
-	"quota": QuotaReset, "budget": QuotaReset, "circuit": ProbeSuccess, "manual": Manual,
+	"quota": QuotaReset, "budget": QuotaReset, "circuit": ProbeSuccess, "absent": ProbeSuccess, "manual": Manual,
 }
 
 // cameBack is what brought back the first of the active models that were on
@@ -157,6 +157,8 @@ func (v *ModelView) cause(now time.Time) string {
 			return "quarantine"
 		}
 		return "circuit"
+	case ReasonMissing, ReasonUnauthorized:
+		return "absent"
 	default:
 		return "manual"
 	}

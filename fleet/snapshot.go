@@ -1,6 +1,11 @@
 package fleet
 
-import "time"
+import (
+	"slices"
+	"time"
+
+	"github.com/lighterman/lighterman/lua"
+)
 
 // Snapshot is what a worker knows of all models and pools at one moment. It is
 // immutable: a newer one replaces it as a whole.
@@ -9,9 +14,12 @@ type Snapshot struct {
 	At      time.Time // server time of its reading
 	Models  []Model
 	Pools   []Pool
+	Groups  []Group
 	alone   []Pool // of one model each, in the order of Models
 	models  map[string]int
 	pools   map[string]int
+	stock   *inventory
+	records map[string]lua.Observation // of the backends that are looked at
 }
 
 // Model is one model as it stands.
@@ -19,6 +27,7 @@ type Model struct {
 	Spec        ModelSpec
 	State       ModelState
 	Maintenance []Span // of its windows, ahead of At, in order
+	seen        *sighting
 }
 
 // Pool is a pool with its members resolved.
@@ -31,10 +40,21 @@ type Pool struct {
 // NewSnapshot resolves pools against models; states by model ID, absent is a
 // model that nobody has used yet.
 func NewSnapshot(version uint64, at time.Time, spec Spec, states map[string]ModelState) *Snapshot {
-	s := &Snapshot{Version: version, At: at, models: make(map[string]int, len(spec.Models)), pools: make(map[string]int, len(spec.Pools))}
+	return newSnapshot(version, at, takeStock(spec, nil), states, nil)
+}
+
+// newSnapshot is NewSnapshot of what is declared and was seen. It shares nothing
+// with another snapshot that could be changed in it.
+func newSnapshot(version uint64, at time.Time, stock *inventory, states map[string]ModelState, records map[string]lua.Observation) *Snapshot {
+	spec := &stock.spec
+	s := &Snapshot{
+		Version: version, At: at, models: make(map[string]int, len(spec.Models)), pools: make(map[string]int, len(spec.Pools)), stock: stock, records: records,
+	}
 	for i, m := range spec.Models {
 		s.models[m.ID] = i
-		s.Models = append(s.Models, Model{Spec: m, State: states[m.ID], Maintenance: maintenance(m.Maintenance, at)})
+		s.Models = append(s.Models, Model{
+			Spec: m.copied(), State: states[m.ID], Maintenance: maintenance(m.Maintenance, at), seen: stock.sighting(i, records),
+		})
 	}
 	for i, p := range spec.Pools {
 		s.pools[p.ID] = i
@@ -42,7 +62,11 @@ func NewSnapshot(version uint64, at time.Time, spec Spec, states map[string]Mode
 		for _, m := range p.Members {
 			pool.Members = append(pool.Members, s.models[m.Model])
 		}
+		pool.Spec.Members = slices.Clone(p.Members)
 		s.Pools = append(s.Pools, pool)
+	}
+	for _, g := range spec.Groups {
+		s.Groups = append(s.Groups, groupOf(g, s.Models))
 	}
 	s.alone = eachAlone(spec.Models)
 	return s

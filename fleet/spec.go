@@ -8,8 +8,36 @@ import (
 
 // Spec is what is declared: all of it, by the configuration. Read-only.
 type Spec struct {
-	Models []ModelSpec
-	Pools  []PoolSpec
+	Models   []ModelSpec
+	Pools    []PoolSpec
+	Backends []BackendSpec
+	Groups   []GroupSpec
+	Observe  ObserveSpec
+}
+
+// BackendSpec declares one endpoint. What is seen there is kept under its
+// provider, URL and the hash of its credential.
+type BackendSpec struct {
+	ID, Provider, URL string
+}
+
+// GroupSpec names backends and models that are looked at together: all models of
+// the backends, discovered ones too, and the named ones.
+type GroupSpec struct {
+	ID               string
+	Backends, Models []string
+}
+
+// ObserveSpec is how backends are looked at. Zero fields mean the defaults.
+type ObserveSpec struct {
+	Interval time.Duration // between two listings of a backend; 60 s
+	Keep     time.Duration // for how long a good list stays while listings fail; 1 h
+	Discover bool          // offerings that nobody declares become models BACKEND/NAME
+}
+
+func (o ObserveSpec) withDefaults() ObserveSpec {
+	o.Interval, o.Keep = or(o.Interval, time.Minute), or(o.Keep, time.Hour)
+	return o
 }
 
 // ModelSpec declares one model offering on a backend.
@@ -81,6 +109,23 @@ const (
 // Capabilities says of each what is declared; absent is unknown, which a call
 // takes for yes, but for chat, prompt and embed of an embedding model.
 type Capabilities map[Capability]bool
+
+// Serve reports whether a kind of call, chat, prompt or embed, can be asked of a
+// model: what it does not say it can, but a model that says it embeds neither chats
+// nor prompts unless it says so, and the other way round.
+func (c Capabilities) Serve(kind Capability) bool {
+	if yes, said := c[kind]; said {
+		return yes
+	}
+	switch kind {
+	case CanEmbed:
+		return !c[CanChat] && !c[CanPrompt]
+	case CanChat, CanPrompt:
+		return !c[CanEmbed]
+	default:
+		return true
+	}
+}
 
 // PoolSpec declares models that stand in for each other.
 type PoolSpec struct {

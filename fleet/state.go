@@ -25,6 +25,8 @@ const (
 	ReasonTokenLimit     Reason = "token_limit"
 	ReasonRequestLimit   Reason = "request_limit"
 	ReasonManual         Reason = "manual"
+	ReasonMissing        Reason = Reason(DriftMissing)      // its backend does not have it
+	ReasonUnauthorized   Reason = Reason(DriftUnauthorized) // its backend refuses the credential for listing too
 )
 
 // ModelState is what the fleet has recorded of one model. Times are the server's;

@@ -5,6 +5,9 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	lm "github.com/lighterman/lighterman"
+	"github.com/lighterman/lighterman/lua"
 )
 
 // Status is whether a model takes calls.
@@ -35,6 +38,7 @@ type ModelView struct {
 	Quota     int64              `json:"quota,omitempty"`
 	Waste     map[string]float64 `json:"waste_usd,omitempty"`    // by cause
 	Cached    float64            `json:"cached_share,omitempty"` // of the input tokens: the affinity's yield
+	Drift     Drift              `json:"drift,omitempty"`        // of what is declared and what its backend was seen to have; empty: nobody looks
 }
 
 // ProviderState is a backend over all its models.
@@ -48,6 +52,21 @@ type ProviderState struct {
 	TotalCost         float64       `json:"total_cost_usd"`
 	CooldownRemaining time.Duration `json:"cooldown_remaining_ns"`
 	LastProbe         time.Time     `json:"last_probe,omitzero"`
+	// What its last listing failed with, and since when they do; empty: it was good.
+	Failing      lm.Kind   `json:"failing,omitempty"`
+	FailingClass string    `json:"failing_class,omitempty"` // passing or lasting
+	FailingSince time.Time `json:"failing_since,omitzero"`
+	Listed       time.Time `json:"listed,omitzero"`     // the last good listing
+	Offerings    int       `json:"offerings,omitempty"` // models in it
+}
+
+// observed adds what the backend's listings said.
+func (p *ProviderState) observed(r lua.Observation) {
+	p.LastProbe, p.Listed, p.Offerings = r.Tried, r.Listed, r.Count
+	p.Failing, p.FailingClass, p.FailingSince = r.Kind, Class(r.Kind), r.Since
+	if r.Kind == lm.Unauthorized && r.Strikes >= strikes {
+		p.AuthValid = false
+	}
 }
 
 // PoolState is a pool over its members.
@@ -78,14 +97,18 @@ func (m *Manager) System(ctx context.Context) (SystemState, error) {
 		return SystemState{}, err
 	}
 	now := o.raw.Now
-	snap := NewSnapshot(o.raw.Version, now, m.opts.Spec, o.models)
+	snap := newSnapshot(o.raw.Version, now, o.stock, o.models, o.records)
 	s := SystemState{At: now, Version: o.raw.Version, Models: []ModelView{}, Providers: []ProviderState{}, Pools: []PoolState{}}
 	for i := range snap.Models {
 		s.Models = append(s.Models, view(&snap.Models[i], o.fields[snap.Models[i].Spec.ID], now))
 	}
-	_, backends, _ := m.names()
+	_, backends, _ := o.stock.spec.names()
 	for _, id := range backends {
-		s.Providers = append(s.Providers, provider(id, o.backends[id], m.opts.Credentials[id], s.Models, now))
+		p := provider(id, o.backends[id], m.opts.Credentials[id], s.Models, now)
+		if r, looked := o.records[id]; looked {
+			p.observed(r)
+		}
+		s.Providers = append(s.Providers, p)
 	}
 	for _, p := range snap.Pools {
 		s.Pools = append(s.Pools, poolState(p, o.pools[p.Spec.ID], s.Models))
@@ -98,6 +121,7 @@ func view(m *Model, h hash, now time.Time) ModelView {
 	if m.State.Circuit != CircuitClosed {
 		v.Circuit = string(m.State.Circuit)
 	}
+	v.Drift = m.Drift(now)
 	v.CooldownRemaining = max(m.State.CooldownUntil.Sub(now), 0)
 	if v.Reason, v.Until = m.Standby(now); v.Reason != "" {
 		v.Status = Standby
@@ -161,6 +185,9 @@ func (m *Model) Standby(now time.Time) (reason Reason, until time.Time) {
 	}
 	if s.Disabled {
 		say(ReasonManual, time.Time{})
+	}
+	if d := m.Drift(now); d.Excludes() {
+		say(Reason(d), time.Time{}) // until a listing says otherwise
 	}
 	if never {
 		until = time.Time{}

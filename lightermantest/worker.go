@@ -52,7 +52,7 @@ func newWorker(f *Fleet, name string) (*Worker, error) {
 	}
 	w.pipeline = pipeline.New(pipeline.Options{
 		Caller: models, Tools: toolCaller{w.tools, w}, Machine: statemachine.NewMachine(w.store), Codec: codec,
-		Frames: w.store, Models: f.opts.Models, Log: f.opts.Log, Edge: w.edge,
+		Frames: w.store, Model: func(kind string) string { return f.opts.Models[kind] }, Log: f.opts.Log, Edge: w.edge,
 	})
 	if f.setup != nil {
 		f.setup(w)

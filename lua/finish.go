@@ -27,6 +27,7 @@ type finishIn struct {
 type spent struct {
 	lm.Usage
 	Route []string `json:"route,omitempty"`
+	Model string   `json:"model,omitempty"`
 }
 
 // Finish records a claim's end with its result and acknowledges its entry in one
@@ -62,8 +63,8 @@ func (s *Store) sendFinishes(ctx context.Context, p int, in []finishIn) ([]strin
 			failure, _ = json.Marshal(r.Err)
 		}
 		usage := []byte(nil)
-		if r.Usage != (lm.Usage{}) || len(r.Route) > 0 {
-			usage, _ = json.Marshal(spent{r.Usage, r.Route})
+		if r.Usage != (lm.Usage{}) || len(r.Route) > 0 || r.Model != "" {
+			usage, _ = json.Marshal(spent{r.Usage, r.Route, r.Model})
 		}
 		c.args = append(c.args, string(f.id), f.fence.Owner, int64(f.fence.Epoch), f.fence.Token, f.at.Seq, letters(f.end.Path),
 			f.at.Took.Microseconds(), string(r.Outcome), reason, []byte(r.Body), usage, failure, flag(f.end.Tried))

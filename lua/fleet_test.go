@@ -82,6 +82,51 @@ func TestFleetScripts_ARepeatChangesNothing(t *testing.T) {
 		if ok, err := e.s.SetUnderLock(ctx, "token", l.Fence, "p", map[string]string{"a": "b"}); err != nil || !ok {
 			e.Errorf("guarded: %v %v", ok, err)
 		}
+		one := NewListName("one", "openai", "http://one", "hash")
+		observe := func(l Listing) Observation {
+			e.Helper()
+			l.Name, l.Keep = one, time.Hour
+			if ok, err := e.s.Observe(ctx, "token", nextFence(e), l); err != nil || !ok {
+				e.Fatalf("observe: %v %v", ok, err)
+			}
+			again("observe")
+			all, now, err := e.s.Observations(ctx)
+			if err != nil || len(all) != 1 || now.IsZero() {
+				e.Fatalf("%+v %v", all, err)
+			}
+			return all[0]
+		}
+		good := observe(Listing{List: []byte(`[{"name":"a"}]`), Etag: "e1", Count: 1, Took: 12 * time.Millisecond})
+		if good.Name != one || good.Tried.IsZero() || !good.Listed.Equal(good.Tried) || good.Etag != "e1" || good.Count != 1 || good.Strikes != 0 || good.Kind != "" || good.Took != 12*time.Millisecond {
+			e.Errorf("a good list: %+v", good)
+		}
+		bad := observe(Listing{Kind: lm.TimedOut})
+		if bad.Strikes != 1 || bad.Kind != lm.TimedOut || !bad.Since.Equal(bad.Tried) || bad.Etag != "e1" || !bad.Listed.Equal(good.Listed) || bad.Count != 1 {
+			e.Errorf("a failure: %+v", bad)
+		}
+		worse := observe(Listing{Kind: lm.Unauthorized})
+		if worse.Strikes != 2 || worse.Kind != lm.Unauthorized || !worse.Since.Equal(bad.Since) {
+			e.Errorf("another: %+v", worse)
+		}
+		if lists, err := e.s.Lists(ctx, []ListName{one, NewListName("one", "openai", "http://one", "other")}); err != nil || lists[0] != `[{"name":"a"}]` || lists[1] != "" {
+			e.Errorf("%q %v", lists, err)
+		}
+		if ttl := e.rdb.PTTL(ctx, e.s.keys.list(one)).Val(); ttl <= 0 || ttl > time.Hour {
+			e.Errorf("the list is kept for %s", ttl)
+		}
+		if n, err := e.s.ForgetLists(ctx, []ListName{one}, good.Tried); err != nil || n != 0 {
+			e.Errorf("one that was looked at since: %d %v", n, err)
+		}
+		if n, err := e.s.ForgetLists(ctx, []ListName{one}, time.Now().Add(time.Hour)); err != nil || n != 1 || e.rdb.Exists(ctx, e.s.keys.list(one), e.s.keys.observed()).Val() != 0 {
+			e.Errorf("forgotten: %d %v", n, err)
+		}
+		again("unlist")
+		if ok, err := e.s.Observe(ctx, "token", 1, Listing{Name: one, Kind: lm.TimedOut}); err != nil || ok {
+			e.Errorf("observed under an old fence: %v %v", ok, err)
+		}
+		if l, err = e.s.LockHolder(ctx); err != nil {
+			e.Fatal(err)
+		}
 		if ok, err := e.s.RenewLock(ctx, "token", l.Fence, time.Hour); err != nil || !ok {
 			e.Errorf("renew: %v %v", ok, err)
 		}
@@ -98,6 +143,24 @@ func TestFleetScripts_ARepeatChangesNothing(t *testing.T) {
 			e.Error("an unknown operation was accepted")
 		}
 	})
+}
+
+// nextFence ends the holding of the lock and begins another, as the next cycle does: one
+// holding lists a backend once.
+func nextFence(e *env) int64 {
+	e.Helper()
+	old, err := e.s.LockHolder(ctx)
+	if err != nil {
+		e.Fatal(err)
+	}
+	if ok, err := e.s.ReleaseLock(ctx, "token", old.Fence); err != nil || !ok {
+		e.Fatalf("%v %v", ok, err)
+	}
+	l, err := e.s.AcquireLock(ctx, "me", "token", time.Hour)
+	if err != nil || !l.Held {
+		e.Fatalf("%+v %v", l, err)
+	}
+	return l.Fence
 }
 
 // TestFleetScripts_AKeyOfAnotherTypeIsLeftAlone: nothing is half written.
@@ -131,6 +194,22 @@ func TestFleetScripts_AKeyOfAnotherTypeIsLeftAlone(t *testing.T) {
 			}
 			if row.hits[2] && e.rdb.Exists(ctx, e.s.keys.seen("0-x/s/1/lost"), e.s.keys.seen("0-x/s/1/0")).Val() != 0 {
 				e.Errorf("%s: the loss's replay keys were written", row.key)
+			}
+		}
+		for _, key := range []string{e.s.keys.observed(), e.s.keys.backend("b")} {
+			e.rdb.Del(ctx, e.allKeysOfFleet()...)
+			l, err := e.s.AcquireLock(ctx, "me", "token", time.Hour)
+			if err != nil {
+				e.Fatal(err)
+			}
+			e.rdb.RPush(ctx, key, "somebody's")
+			before := e.snapshot()
+			name := NewListName("b", "openai", "", "")
+			for _, listing := range []Listing{{Name: name, List: []byte("[]"), Etag: "e", Keep: time.Hour}, {Name: name, Kind: lm.TimedOut, Keep: time.Hour}} {
+				if _, err := e.s.Observe(ctx, "token", l.Fence, listing); err == nil {
+					e.Errorf("%s: observe says nothing", key)
+				}
+				e.unchanged("an observation with a foreign "+key, before)
 			}
 		}
 		e.rdb.Del(ctx, e.allKeysOfFleet()...)

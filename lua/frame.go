@@ -2,6 +2,7 @@ package lua
 
 import (
 	"context"
+	"fmt"
 
 	lm "github.com/lighterman/lighterman"
 )
@@ -10,8 +11,8 @@ import (
 const framesKept = 10_000
 
 // Frames appends frames to a claim's token stream; their Seq must grow within
-// the claim. ErrFenced, ErrNotFound: nothing was written. A lost reply may be
-// repeated.
+// the claim. ErrFenced, ErrNotFound, ErrOutOfMemory: nothing was written. After any
+// other error the same frames may be written again.
 func (s *Store) Frames(ctx context.Context, claim lm.Claim, frames []lm.Frame) error {
 	f := claim.Fence
 	c := call{
@@ -23,6 +24,9 @@ func (s *Store) Frames(ctx context.Context, claim lm.Claim, frames []lm.Frame) e
 		c.args = append(c.args, fr.Seq, string(fr.Type), fr.Data)
 	}
 	v, err := s.run(ctx, c)
+	if IsOutOfMemory(err) {
+		return fmt.Errorf("%w: %w", lm.ErrOutOfMemory, err)
+	}
 	if err != nil {
 		return err
 	}

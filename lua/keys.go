@@ -72,6 +72,8 @@ func (k keys) pool(id string) string    { return k.fleet("pool:" + id) }
 func (k keys) holds(id string) string   { return k.fleet("holds:" + id) }
 func (k keys) turn(pool string) string  { return k.fleet("turn:" + pool) }
 func (k keys) version() string          { return k.fleet("version") }
+func (k keys) observed() string         { return k.fleet("observed") }
+func (k keys) list(n ListName) string   { return k.fleet("prov:" + n.Backend + ":" + n.Digest) }
 
 // seen is the replay key of a call or of a batch of counts.
 func (k keys) seen(key string) string { return k.fleet("seen:" + digest(key)) }

@@ -17,6 +17,7 @@ type FleetState struct {
 	Models   []map[string]string
 	Backends []map[string]string
 	Pools    []map[string]string
+	Observed []Observation // of all backends, whoever asked them
 }
 
 // FleetVersion is one cheap command: a number that grows with every change that
@@ -30,12 +31,13 @@ func (s *Store) FleetVersion(ctx context.Context) (uint64, error) {
 }
 
 // FleetState reads the hashes of models, backends and pools, answered in the
-// given order, in one round trip. The version is read first, so that a change
+// given order, and what backends were seen to have, in one round trip. The version is read first, so that a change
 // while it reads makes the next look read again.
 func (s *Store) FleetState(ctx context.Context, models, backends, pools []string) (FleetState, error) {
 	pipe := s.rdb.Pipeline()
 	version := pipe.Get(ctx, s.keys.version())
 	now := pipe.Time(ctx)
+	observed := pipe.HGetAll(ctx, s.keys.observed())
 	read := func(names []string, key func(string) string) []*redis.MapStringStringCmd {
 		cmds := make([]*redis.MapStringStringCmd, len(names))
 		for i, n := range names {
@@ -49,7 +51,7 @@ func (s *Store) FleetState(ctx context.Context, models, backends, pools []string
 	}
 	return FleetState{
 		Version: uint64(number(version.Val())), Now: now.Val().UTC(),
-		Models: hashes(m), Backends: hashes(b), Pools: hashes(p),
+		Models: hashes(m), Backends: hashes(b), Pools: hashes(p), Observed: observations(observed.Val()),
 	}, nil
 }
 
@@ -72,14 +74,4 @@ func (s *Store) Running(ctx context.Context, model string) (int64, error) {
 		return 0, fmt.Errorf("count reservations: %w", err)
 	}
 	return n, nil
-}
-
-// Costs are the costs of an operation (op) or a tenant: fields requests, input,
-// cached, output, cost and waste_CAUSE in nano-USD.
-func (s *Store) Costs(ctx context.Context, what, name string) (map[string]string, error) {
-	got, err := s.rdb.HGetAll(ctx, s.keys.costs(what, name)).Result()
-	if err != nil {
-		return nil, fmt.Errorf("read costs: %w", err)
-	}
-	return got, nil
 }

@@ -288,7 +288,7 @@ func readResult(id lm.TraceID, v []any) lm.Result {
 	}
 	var used spent
 	_ = json.Unmarshal([]byte(text(v[2])), &used)
-	r.Usage, r.Route = used.Usage, used.Route
+	r.Usage, r.Route, r.Model = used.Usage, used.Route, used.Model
 	if e := text(v[3]); e != "" {
 		r.Err = &lm.Error{}
 		_ = json.Unmarshal([]byte(e), r.Err)

@@ -59,6 +59,8 @@ var (
 	renewScript     = load("renew")
 	unlockScript    = load("unlock")
 	guardedScript   = load("guarded")
+	observeScript   = load("observe")
+	unlistScript    = load("unlist")
 )
 
 // load reads a script, puts its includes in front of it and drops comments and

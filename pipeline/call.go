@@ -41,37 +41,77 @@ func (o *Op) infer(ctx context.Context, name, kind string, body json.RawMessage)
 		if err := json.Unmarshal(data, &answer); err == nil {
 			o.count(answer.Usage)
 			o.answered(answer)
+			o.feed.speaks()
 			return answer, true, nil
 		}
 	}
+	answer, err = o.call(ctx, name, kind, o.model(kind, body), body)
+	return answer, false, err
+}
+
+// call makes one model call.
+func (o *Op) call(ctx context.Context, name, kind, model string, body json.RawMessage) (lm.Answer, error) {
 	if err := o.enter(ctx, lm.Inferring); err != nil {
-		return answer, false, err
+		return lm.Answer{}, err
+	}
+	if model == "" {
+		return lm.Answer{}, lm.Errorf(lm.ProviderFailed, "the request names no model, and none is known yet that serves %s requests", kind)
 	}
 	failpoint.At("inferring")
 	o.count(lm.Usage{})
 	r := &o.claim.Request
 	call := lm.Call{
-		Kind: kind, Model: o.model(kind, body), Body: body, Key: o.Key(name), ID: o.claim.ID,
+		Kind: kind, Model: model, Body: body, Key: o.Key(name), ID: o.claim.ID,
 		Tenant: r.Tenant, Thread: r.Thread, Run: r.Run, Agent: r.Agent, Attempt: o.Attempt(),
 		Epoch: o.claim.Fence.Epoch, Last: o.lastModel(), Memo: &o.memo,
 		Lost: o.lost(),
 	}
+	speech := o.listen(ctx, kind, body)
+	if speech != nil {
+		call.Stream = speech.take
+	}
+	defer func() { _ = speech.end(false) }() // of a call that fails, or a worker that dies here
 	o.edge("before call", name)
 	began := time.Now()
-	answer, err = o.p.opts.Caller.Call(ctx, call)
+	answer, err := o.p.opts.Caller.Call(ctx, call)
 	o.p.opts.Metrics.stage(lm.Inferring, began)
 	if err != nil {
 		o.went(answer.Route)
-		return lm.Answer{}, false, err
+		return lm.Answer{}, err
 	}
 	failpoint.At("inferred")
+	if err := speech.end(true); err != nil {
+		return lm.Answer{}, err
+	}
 	o.edge("after call", name)
 	if answer.Usage.Calls == 0 {
 		answer.Usage.Calls = 1
 	}
 	o.count(answer.Usage)
 	o.answered(answer)
-	return answer, false, nil
+	return answer, nil
+}
+
+// listen has a call streamed: every one that makes one text, unless nobody wants
+// frames and its body says so, because who comes in its middle is to get it from the
+// start. nil: it is not.
+func (o *Op) listen(ctx context.Context, kind string, body json.RawMessage) *speech {
+	if o.p.opts.Frames == nil || kind == "embed" {
+		return nil
+	}
+	o.feed.speaks()
+	if a := asksOf(body); a.several || a.stream == no && !o.wanted() {
+		return nil
+	}
+	return o.feed.begin(ctx)
+}
+
+// settle has those who follow hold the text of a result that models wrote.
+func (o *Op) settle(ctx context.Context, result lm.Result) error {
+	if o.p.opts.Frames == nil || !o.wanted() || !o.feed.spoken() {
+		return nil
+	}
+	return o.feed.settle(ctx, result.Text())
 }
 
 // lost are the claims that may have died in a call that begins now: what they made
@@ -133,7 +173,7 @@ func (o *Op) model(kind string, body json.RawMessage) string {
 		return o.claim.Request.Model
 	}
 	if !bytes.Contains(body, []byte(`"model"`)) { // most name none, and reading a body costs more than all of the router
-		return o.p.opts.Models[kind]
+		return o.p.opts.Model(kind)
 	}
 	var named struct {
 		Model string `json:"model"`
@@ -141,7 +181,7 @@ func (o *Op) model(kind string, body json.RawMessage) string {
 	if json.Unmarshal(body, &named) == nil && named.Model != "" {
 		return named.Model
 	}
-	return o.p.opts.Models[kind]
+	return o.p.opts.Model(kind)
 }
 
 // saveAnswer records a model's answer and that the next stage begins.

@@ -15,8 +15,11 @@ func chat(ctx context.Context, op *Op) (any, error) {
 	return op.converse(ctx, "", op.Request().Body, false)
 }
 
-// single is the built-in kinds prompt and embed: one call.
-func single(ctx context.Context, op *Op) (any, error) {
+// prompt is the built-in kind prompt: one call with the completions body as it is. A
+// list of prompts goes as it is too and comes back as one answer with their choices,
+// from a provider that takes lists; it is never split, because prompts that are
+// operations of their own have each its own retries.
+func prompt(ctx context.Context, op *Op) (any, error) {
 	r := op.Request()
 	answer, _, err := op.infer(ctx, "turn:1", r.Kind, r.Body)
 	return answer, err

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -32,7 +33,9 @@ type Op struct {
 	usage  lm.Usage
 	last   string   // the model that answered last, restored answers included
 	route  []string // of all answers
-	frames uint64
+
+	feed    feed
+	streams func() bool // the request asks for frames
 
 	memo sync.Map // the caller's
 
@@ -40,7 +43,10 @@ type Op struct {
 }
 
 func newOp(p *Pipeline, claim lm.Claim, book *checkpoint.Book) *Op {
-	return &Op{p: p, claim: claim, book: book, started: time.Now(), used: make(map[string]bool)}
+	o := &Op{p: p, claim: claim, book: book, started: time.Now(), used: make(map[string]bool)}
+	o.feed.op, o.feed.back.epoch = o, claim.Fence.Epoch
+	o.streams = sync.OnceValue(func() bool { return asksOf(claim.Request.Body).stream == yes })
+	return o
 }
 
 // ID is the operation's trace ID.
@@ -67,33 +73,58 @@ func (o *Op) Usage() lm.Usage {
 
 // Emit sends a frame to those who follow the operation: progress, or what a Func
 // wants to stream. Where nobody follows and the request does not say stream it
-// does nothing. An error means that the claim is lost.
+// does nothing. It is written when Emit returns, or, where Redis did not take it,
+// with the next one. An error means that the claim is lost.
 func (o *Op) Emit(ctx context.Context, kind lm.FrameType, data string) error {
 	if o.p.opts.Frames == nil || !o.wanted() {
 		return nil
 	}
-	o.state.Lock()
-	defer o.state.Unlock()
-	o.frames++
-	frame := lm.Frame{Epoch: o.claim.Fence.Epoch, Seq: o.frames, Type: kind, Data: data}
-	err := o.p.opts.Frames.Frames(ctx, o.claim, []lm.Frame{frame})
-	if errors.Is(err, lm.ErrFenced) || errors.Is(err, lm.ErrNotFound) {
-		return err
-	}
-	if err != nil {
-		o.p.opts.Log.Debug().Err(err).Str("trace_id", string(o.claim.ID)).Msg("frame dropped")
-	}
-	return nil
+	return o.feed.emit(ctx, kind, data)
 }
 
+// wanted reports whether frames are: the request says so, or somebody follows.
 func (o *Op) wanted() bool {
-	if o.claim.Followed != nil && o.claim.Followed.Load() {
-		return true
+	return o.claim.Followed != nil && o.claim.Followed.Load() || o.streams()
+}
+
+// said is what a body says of something that it may leave open.
+type said int
+
+const (
+	nothing said = iota
+	yes
+	no
+)
+
+// asks is what a body says of how its answer is to come.
+type asks struct {
+	stream  said
+	several bool // more than one choice: no single text
+}
+
+// asksOf reads it off a body, which is parsed only where one of the words is in it.
+func asksOf(raw json.RawMessage) (a asks) {
+	if !bytes.Contains(raw, []byte(`"stream"`)) && !bytes.Contains(raw, []byte(`"n"`)) && !bytes.Contains(raw, []byte(`"prompt"`)) {
+		return a
 	}
 	var body struct {
-		Stream bool `json:"stream"`
+		Stream *bool           `json:"stream"`
+		N      int             `json:"n"`
+		Prompt json.RawMessage `json:"prompt"`
 	}
-	return json.Unmarshal(o.claim.Request.Body, &body) == nil && body.Stream
+	if json.Unmarshal(raw, &body) != nil {
+		return a
+	}
+	var prompts []json.RawMessage
+	a.several = body.N > 1 || json.Unmarshal(body.Prompt, &prompts) == nil && len(prompts) > 1
+	switch {
+	case body.Stream == nil:
+	case *body.Stream:
+		a.stream = yes
+	default:
+		a.stream = no
+	}
+	return a
 }
 
 // use marks a step's name as taken in this run.

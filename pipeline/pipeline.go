@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"sort"
 	"strings"
+	"time"
 
 	lm "github.com/lighterman/lighterman"
 	"github.com/lighterman/lighterman/checkpoint"
@@ -28,7 +29,10 @@ type Tools interface {
 	Call(ctx context.Context, call lm.ToolCall) (content string, err error)
 }
 
-// Frames takes an operation's frames to those who follow it.
+// Frames takes an operation's frames to those who follow it. Their Seq grows; ones
+// that were written before are skipped. ErrFenced and ErrNotFound mean that the claim
+// is lost, ErrOutOfMemory that Redis has no room; after any other error the frames
+// come again.
 type Frames interface {
 	Frames(ctx context.Context, claim lm.Claim, frames []lm.Frame) error
 }
@@ -44,11 +48,13 @@ type Options struct {
 	Caller        Caller
 	Machine       *statemachine.Machine
 	Codec         *checkpoint.Codec
-	Tools         Tools             // nil: none
-	Frames        Frames            // nil: frames go nowhere
-	Models        map[string]string // the model of a request that names none, by kind
-	MaxToolRounds int               // default 64
-	Metrics       *Metrics          // default: counted nowhere
+	Tools         Tools                    // nil: none
+	Frames        Frames                   // nil: frames go nowhere
+	Model         func(kind string) string // the model of a request that names none; it may change at any time
+	MaxToolRounds int                      // default 64
+	EmbedBatch    int                      // inputs of one embed call; default 96
+	FrameWait     time.Duration            // how long an operation's end waits for a Redis that takes no frames; default 5 s
+	Metrics       *Metrics                 // default: counted nowhere
 	Log           zerolog.Logger
 
 	// Edge is told where an operation stands, for tests that kill a worker there:
@@ -69,13 +75,15 @@ type Pipeline struct {
 // New makes a Pipeline with the built-in kinds chat, prompt and embed.
 func New(o Options) *Pipeline {
 	o.MaxToolRounds = cmp.Or(o.MaxToolRounds, 64)
+	o.EmbedBatch = cmp.Or(o.EmbedBatch, 96)
+	o.FrameWait = cmp.Or(o.FrameWait, 5*time.Second)
 	if o.Metrics == nil {
 		o.Metrics = NewMetrics(nil)
 	}
 	p := &Pipeline{opts: o, funcs: make(map[string]Func)}
 	p.Register("chat", chat)
-	p.Register("prompt", single)
-	p.Register("embed", single)
+	p.Register("prompt", prompt)
+	p.Register("embed", embed)
 	return p
 }
 
@@ -116,12 +124,16 @@ func (p *Pipeline) Handle(ctx context.Context, claim lm.Claim) (lm.Result, error
 	op.edge("start", "")
 	out, err := f(ctx, op)
 	if err != nil {
-		return lm.Result{Usage: op.Usage(), Route: op.Route()}, err
+		return lm.Result{Usage: op.Usage(), Route: op.Route(), Model: op.lastModel()}, err
 	}
 	body, err := encode(out)
 	if err != nil {
-		return lm.Result{Usage: op.Usage(), Route: op.Route()}, lm.Permanent(fmt.Errorf("encode the result of kind %q: %w", claim.Request.Kind, err))
+		return lm.Result{Usage: op.Usage(), Route: op.Route(), Model: op.lastModel()}, lm.Permanent(fmt.Errorf("encode the result of kind %q: %w", claim.Request.Kind, err))
+	}
+	result := lm.Result{Body: body, Usage: op.Usage(), Route: op.Route(), Model: op.lastModel()}
+	if err := op.settle(ctx, result); err != nil {
+		return result, err
 	}
 	op.edge("before finish", "")
-	return lm.Result{Body: body, Usage: op.Usage(), Route: op.Route()}, nil
+	return result, nil
 }

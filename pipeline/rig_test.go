@@ -43,7 +43,9 @@ func (w *world) rig(change func(*rig)) *rig {
 			return r.sim.Call(ctx, c)
 		}),
 		Machine: statemachine.NewMachine(store), Codec: codec(w, checkpoint.Options{}), Frames: store,
-		Models: map[string]string{"chat": sim.Plain, "prompt": sim.Plain, "embed": sim.Embed},
+		Model: func(kind string) string {
+			return map[string]string{"chat": sim.Plain, "prompt": sim.Plain, "embed": sim.Embed}[kind]
+		},
 	}
 	asking(r, "lookup", "a", "b", "c")
 	if change != nil {

@@ -9,7 +9,8 @@ import (
 )
 
 // talk is a chat body that grows by rounds of tool calls. Fields that we do not
-// know stay as they came; a body that never grows is never rewritten.
+// know stay as they came, and so do messages with all their parts, images too; a body
+// that never grows is never rewritten.
 type talk struct {
 	raw      json.RawMessage
 	fields   map[string]json.RawMessage // nil until the body is changed
@@ -67,8 +68,8 @@ func (t *talk) open() error {
 }
 
 func (t *talk) close() (err error) {
-	if t.fields["messages"], err = json.Marshal(t.messages); err == nil {
-		t.raw, err = json.Marshal(t.fields)
+	if t.fields["messages"], err = compact(t.messages); err == nil {
+		t.raw, err = compact(t.fields)
 	}
 	if err != nil {
 		return lm.Permanent(fmt.Errorf("encode a conversation: %w", err))

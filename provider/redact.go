@@ -64,8 +64,14 @@ func withoutQuotes(text string, body []byte, model string) string {
 	hides := false
 	for _, form := range [][]byte{body, unescaped(body)} {
 		for i := 0; i+quoted <= len(form); i++ {
-			for _, from := range at[[quoted]byte(form[i:i+quoted])] {
-				hides = true
+			window := [quoted]byte(form[i : i+quoted])
+			positions, found := at[window]
+			if !found {
+				continue
+			}
+			delete(at, window) // once is enough, however often it is repeated
+			hides = true
+			for _, from := range positions {
 				for j := from; j < from+quoted; j++ {
 					hidden[j] = true
 				}

@@ -20,7 +20,7 @@ func needsOf(snap *fleet.Snapshot, pool *fleet.Pool, call *lm.Call) Needs {
 	particular := false
 	for _, i := range pool.Members {
 		m := &snap.Models[i].Spec
-		particular = particular || m.Window > 0 || len(m.Capabilities) > 0 || m.Limits.TPM > 0 || m.Budget.USD > 0
+		particular = particular || m.Window > 0 || particularOf(m.Capabilities) || m.Limits.TPM > 0 || m.Budget.USD > 0
 	}
 	if !particular {
 		return n
@@ -48,6 +48,17 @@ func needsOf(snap *fleet.Snapshot, pool *fleet.Pool, call *lm.Call) Needs {
 	}
 	n.Tokens, n.Output = size/bytesPerToken, max(whole(body.Max), whole(body.Completion))
 	return n
+}
+
+// particularOf reports whether capabilities can refuse a call for more than its
+// kind. What most models are said to do can not, and no body is read for it.
+func particularOf(c fleet.Capabilities) bool {
+	for _, what := range [...]fleet.Capability{fleet.CanStream, fleet.CanTools, fleet.CanThink, fleet.CanVision} {
+		if yes, said := c[what]; said && !yes {
+			return true
+		}
+	}
+	return false
 }
 
 // weigh is the length of a message's text, and whether there is an image in it,

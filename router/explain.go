@@ -46,6 +46,9 @@ func Explain(snap *fleet.Snapshot, pool *fleet.Pool, ask *Ask, session fleet.Ses
 		m := &snap.Models[pool.Members[i]]
 		h := healthOf(m, now)
 		v.Reason, v.Probe = ask.Needs.eligible(&m.Spec), h.probe
+		if v.Reason == Healthy {
+			v.Reason = absent(m, now)
+		}
 		switch {
 		case i == d.Seat:
 			v.Reason = d.Reason
@@ -65,6 +68,9 @@ func Explain(snap *fleet.Snapshot, pool *fleet.Pool, ask *Ask, session fleet.Ses
 // ModelHealth says how a model stands: Healthy, or why it is cold and until when;
 // zero: until a person says otherwise.
 func ModelHealth(m *fleet.Model, now time.Time) (Reason, time.Time) {
+	if why := absent(m, now); why != Healthy {
+		return why, time.Time{}
+	}
 	h := healthOf(m, now)
 	if h.cold == "" {
 		return Healthy, time.Time{}

@@ -31,7 +31,19 @@ const (
 	ColdCooldown    Reason = "cooldown"
 	ColdQuarantine  Reason = "quarantine"
 	ColdManual      Reason = Reason(fleet.ReasonManual)
+
+	NotThere     Reason = Reason(fleet.DriftMissing)      // its backend does not have it
+	Unauthorized Reason = Reason(fleet.DriftUnauthorized) // its backend refuses the credential, for listing too
 )
+
+// absent says why a model cannot be called by what its backend was seen to have:
+// Healthy, where that is no reason.
+func absent(m *fleet.Model, now time.Time) Reason {
+	if d := m.Drift(now); d.Excludes() {
+		return Reason(d)
+	}
+	return Healthy
+}
 
 // health is how a model stands at a moment.
 type health struct {

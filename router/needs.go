@@ -21,29 +21,15 @@ func (n *Needs) eligible(m *fleet.ModelSpec) Reason {
 	return Healthy
 }
 
-// capable takes what is not declared for a yes; but a model that declares to embed
-// neither chats nor prompts unless it says so, and the other way round.
+// capable takes what is not said for a yes; see fleet.Capabilities.Serve.
 func (n *Needs) capable(c fleet.Capabilities) bool {
-	switch n.Kind {
-	case fleet.CanEmbed:
-		if !declared(c, fleet.CanEmbed, !c[fleet.CanChat] && !c[fleet.CanPrompt]) {
-			return false
-		}
-	case fleet.CanChat, fleet.CanPrompt:
-		if !declared(c, n.Kind, !c[fleet.CanEmbed]) {
-			return false
-		}
-	default:
-	}
-	return (!n.Stream || declared(c, fleet.CanStream, true)) && (!n.Tools || declared(c, fleet.CanTools, true)) &&
-		(!n.Think || declared(c, fleet.CanThink, true)) && (!n.Vision || declared(c, fleet.CanVision, true))
+	return c.Serve(n.Kind) && (!n.Stream || can(c, fleet.CanStream)) && (!n.Tools || can(c, fleet.CanTools)) &&
+		(!n.Think || can(c, fleet.CanThink)) && (!n.Vision || can(c, fleet.CanVision))
 }
 
-func declared(c fleet.Capabilities, what fleet.Capability, otherwise bool) bool {
-	if yes, said := c[what]; said {
-		return yes
-	}
-	return otherwise
+func can(c fleet.Capabilities, what fleet.Capability) bool {
+	yes, said := c[what]
+	return yes || !said
 }
 
 // Window is a pool's context length: the least of its members'; 0, unknown, if

@@ -62,6 +62,7 @@ type sight struct {
 	snap     *fleet.Snapshot
 	members  Seats // those of role member
 	eligible Seats
+	absent   Seats // able, and not there
 	open     Seats // eligible, not tried, healthy
 	probes   Seats // those of open that are half-open
 	until    time.Time
@@ -85,8 +86,10 @@ func Pick(snap *fleet.Snapshot, pool *fleet.Pool, ask *Ask, session fleet.Sessio
 		return v.choose(d, home, ByFailback), nil
 	case v.open.Has(active):
 		return v.choose(d, active, BySession), nil
-	case v.eligible == 0:
+	case v.eligible == 0 && v.absent == 0:
 		return d, ErrIneligible
+	case v.eligible == 0: // what was seen of them can change by itself
+		return d, ErrNoHealthyMember
 	case v.open == 0 && v.eligible&^tried.Failed == 0:
 		d.Until = v.until
 		return d, ErrPoolExhausted
@@ -100,6 +103,10 @@ func Pick(snap *fleet.Snapshot, pool *fleet.Pool, ask *Ask, session fleet.Sessio
 			return d, err
 		}
 		d.Switch = true
+	}
+	if active >= 0 && v.absent.Has(active) { // no policy keeps a session where there is nobody; over its budget it goes around
+		most := pool.Spec.Switch.MaxSwitches
+		d.Switch = most == nil || session.Switches < *most
 	}
 	if v.open.Has(home) {
 		return v.choose(d, home, ByHome), nil
@@ -116,6 +123,10 @@ func look(snap *fleet.Snapshot, pool *fleet.Pool, ask *Ask, tried Tried, now tim
 			v.members = v.members.With(i)
 		}
 		if ask.Needs.eligible(&m.Spec) != Healthy {
+			continue
+		}
+		if absent(m, now) != Healthy {
+			v.absent = v.absent.With(i)
 			continue
 		}
 		v.eligible = v.eligible.With(i)

@@ -61,7 +61,7 @@ func (t *trip) tryKey() string {
 func (t *trip) ring(ctx context.Context, d *Decision, a fleet.Admitted) (lm.Answer, error) {
 	m := &d.Model.Spec
 	call := t.call
-	call.Model, call.Try, call.Stream = m.Name, t.tries, t.stream.begin()
+	call.Model, call.Try, call.Stream = m.Name, t.tries, t.stream.begin(m)
 	var answer lm.Answer
 	var err error
 	if p := t.r.opts.Providers[m.Backend]; p != nil {

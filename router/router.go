@@ -34,6 +34,7 @@ type Outcomes interface {
 type Options struct {
 	Snapshot  func() *fleet.Snapshot      // the newest; never blocks, never nil
 	Providers map[string]Provider         // by backend
+	Missed    func()                      // told that a call found no model that is there; never blocks; nil: nobody
 	Fresh     func(context.Context) error // sees to it that the snapshot is not old, once per claim; nil: it never is
 	Sessions  Sessions                    // nil: calls stick within their operation only
 	Outcomes  Outcomes                    // nil: nobody is told
@@ -75,6 +76,7 @@ func (r *Router) Call(ctx context.Context, call lm.Call) (lm.Answer, error) {
 	snap := r.opts.Snapshot()
 	pool := target(snap, call.Model)
 	if pool == nil {
+		r.missed()
 		return lm.Answer{}, lm.Errorf(lm.UnknownModel, "model %q is not declared here", clip(call.Model))
 	}
 	ask := &Ask{Key: HomeKey(pool, &call), Needs: needsOf(snap, pool, &call)}
@@ -101,6 +103,13 @@ func (r *Router) fresh(ctx context.Context, call *lm.Call) {
 	}
 	if err := r.opts.Fresh(ctx); err != nil {
 		r.trouble("snapshot", err, call)
+	}
+}
+
+// missed asks for another look at what the backends have.
+func (r *Router) missed() {
+	if r.opts.Missed != nil {
+		r.opts.Missed()
 	}
 }
 

@@ -153,7 +153,7 @@ func TestRouter_Ineligible(t *testing.T) {
 		t.Errorf("150 tokens went to %s, whose window is 100", got)
 	}
 	_, err := b.router.Call(t.Context(), newCall(text(300)))
-	if lm.KindOf(err) != lm.ContextOverflow || !strings.Contains(err.Error(), "300 tokens") || !strings.Contains(err.Error(), "b, takes 200") {
+	if lm.KindOf(err) != lm.ContextOverflow || !strings.Contains(err.Error(), "300 tokens") || !strings.Contains(err.Error(), "model b, has 200 available") {
 		t.Errorf("%v, want needed, model and available", err)
 	}
 	image := func(c *lm.Call) {
@@ -163,8 +163,58 @@ func TestRouter_Ineligible(t *testing.T) {
 		t.Errorf("an image went to %s, which is blind", got)
 	}
 	_, err = b.router.Call(t.Context(), newCall(image, func(c *lm.Call) { c.Model = "b" }))
-	if lm.KindOf(err) != lm.InvalidRequest || !strings.Contains(err.Error(), "vision") {
+	if lm.KindOf(err) != lm.InvalidRequest || !strings.Contains(err.Error(), "images") || !strings.Contains(err.Error(), "no declared model") {
 		t.Errorf("%v, want an error that names what is missing", err)
+	}
+}
+
+// PARITY 96: images asked of blind models are refused with the names of those that
+// see, of whatever pool, and are never sent to a text model.
+func TestRouter_ImagesOfBlindModels(t *testing.T) {
+	image := func(c *lm.Call) {
+		c.Body = []byte(`{"messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"https://example.com/a.png?x=1&y=2"}}]}]}`)
+	}
+	spec := pool("a b", first)
+	for i := range spec.Models {
+		spec.Models[i].Capabilities = fleet.Capabilities{fleet.CanVision: false}
+	}
+	see := func(id string, c fleet.Capabilities, window int) {
+		spec.Models = append(spec.Models, fleet.ModelSpec{ID: id, Backend: "b-" + id, Name: id, Capabilities: c, Window: window})
+	}
+	see("sees", fleet.Capabilities{fleet.CanVision: true}, 0)
+	see("sees-too", fleet.Capabilities{fleet.CanVision: true, fleet.CanChat: true}, 0)
+	see("embeds", fleet.Capabilities{fleet.CanVision: true, fleet.CanEmbed: true}, 0)
+	see("unsaid", fleet.Capabilities{fleet.CanChat: true}, 0)
+	b := newBench(t, spec, nil)
+	_, err := b.router.Call(t.Context(), newCall(image))
+	if lm.KindOf(err) != lm.InvalidRequest || !strings.HasSuffix(err.Error(), "these do: sees, sees-too") {
+		t.Errorf("%v, want the names of the models that see", err)
+	}
+	if b.called() != "" {
+		t.Errorf("called %s", b.called())
+	}
+	// What they cannot do anyway is not blamed on the images.
+	spec.Models[0].Capabilities, spec.Models[1].Capabilities = fleet.Capabilities{fleet.CanVision: false, fleet.CanEmbed: true}, fleet.Capabilities{fleet.CanVision: false, fleet.CanEmbed: true}
+	_, err = newBench(t, spec, nil).router.Call(t.Context(), newCall(image))
+	if lm.KindOf(err) != lm.InvalidRequest || strings.Contains(err.Error(), "these do") || !strings.Contains(err.Error(), "chat, vision") {
+		t.Errorf("%v, want what is needed", err)
+	}
+}
+
+// A model that is declared not to stream is asked for its whole answer.
+func TestRouter_AModelThatDoesNotStream(t *testing.T) {
+	for _, can := range []fleet.Capabilities{nil, {fleet.CanStream: true}, {fleet.CanStream: false}} {
+		spec := pool("a", first)
+		spec.Models[0].Capabilities = can
+		b := newBench(t, spec, nil)
+		b.frames["a"] = "one two"
+		frames := 0
+		if got := b.call(t, func(c *lm.Call) { c.Stream = func(lm.Frame) { frames++ } }); got != "a" {
+			t.Errorf("%v: %s", can, got)
+		}
+		if no := can != nil && !can[fleet.CanStream]; no != (frames == 0) {
+			t.Errorf("%v: %d frames", can, frames)
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"sync"
 
 	lm "github.com/lighterman/lighterman"
+	"github.com/lighterman/lighterman/fleet"
 )
 
 // stream hands on the frames of one member at a time. What an earlier member, or
@@ -27,9 +28,13 @@ func newStream(to func(lm.Frame)) *stream {
 	return &stream{to: to}
 }
 
-// begin is where the next try sends its frames; nil where nobody wants any.
-func (s *stream) begin() func(lm.Frame) {
+// begin is where the next try, of a model, sends its frames; nil where nobody wants
+// any, or the model is declared not to stream: then its answer comes whole.
+func (s *stream) begin(m *fleet.ModelSpec) func(lm.Frame) {
 	if s == nil {
+		return nil
+	}
+	if can, declared := m.Capabilities[fleet.CanStream]; declared && !can {
 		return nil
 	}
 	s.mu.Lock()

@@ -158,6 +158,9 @@ func (t *trip) failed(ctx context.Context, d *Decision, err error) error {
 
 // none says what becomes of a call for which there is no member.
 func (t *trip) none(d Decision, err error) error {
+	if t.nobodyThere() {
+		t.r.missed()
+	}
 	until := earlier(d.Until, t.again)
 	switch {
 	case errors.Is(err, ErrIneligible):
@@ -166,6 +169,17 @@ func (t *trip) none(d Decision, err error) error {
 		return t.failure(err)
 	}
 	return t.park(until, t.whyCold(err))
+}
+
+// nobodyThere reports whether no member is there at all.
+func (t *trip) nobodyThere() bool {
+	now := t.r.opts.Now()
+	for _, i := range t.pool.Members {
+		if absent(&t.snap.Models[i], now) == Healthy {
+			return false
+		}
+	}
+	return true
 }
 
 func (t *trip) whyCold(err error) string {
@@ -201,7 +215,9 @@ func (t *trip) failure(why error) error {
 	return &lm.Error{Kind: e.Kind, RetryAfter: e.RetryAfter, Err: fmt.Errorf("pool %s: %w: %w", t.pool.Spec.ID, why, err)}
 }
 
-// ineligible says what a call asks for that no member has.
+// ineligible says what a call asks for that no member has: how many tokens, of which
+// model and how many that takes, or what no member can do. Of images it names the
+// models that are declared to see them.
 func (t *trip) ineligible() error {
 	n := &t.ask.Needs
 	widest, wide := 0, ""
@@ -212,9 +228,39 @@ func (t *trip) ineligible() error {
 		}
 	}
 	if wide != "" {
-		return lm.Errorf(lm.ContextOverflow, "%s: at least %d tokens of input, and the widest that could serve it, %s, takes %d", t.pool.Spec.ID, n.Tokens, wide, widest)
+		return lm.Errorf(lm.ContextOverflow, "%s: at least %d tokens of input needed, and the widest that could serve it, model %s, has %d available", t.pool.Spec.ID, n.Tokens, wide, widest)
+	}
+	if blind := *n; n.Vision {
+		if blind.Vision = false; t.serves(&blind) {
+			return lm.Errorf(lm.InvalidRequest, "%s: the call has images and no model of it sees any; %s", t.pool.Spec.ID, sighted(t.snap, n))
+		}
 	}
 	return lm.Errorf(lm.InvalidRequest, "%s: no member can do what the call needs (%s)", t.pool.Spec.ID, n)
+}
+
+// serves reports whether some member could serve a call, but for its length.
+func (t *trip) serves(n *Needs) bool {
+	for _, i := range t.pool.Members {
+		if n.eligible(&t.snap.Models[i].Spec) != NoCapability {
+			return true
+		}
+	}
+	return false
+}
+
+// sighted names the models that are declared to see images and could serve a call,
+// wherever they are.
+func sighted(snap *fleet.Snapshot, n *Needs) string {
+	var names []string
+	for i := range snap.Models {
+		if m := &snap.Models[i].Spec; m.Capabilities[fleet.CanVision] && n.eligible(m) == Healthy {
+			names = append(names, m.ID)
+		}
+	}
+	if len(names) == 0 {
+		return "no declared model does"
+	}
+	return "these do: " + strings.Join(names, ", ")
 }
 
 // park sets the operation aside until a time and a little more.

@@ -20,10 +20,13 @@ const ollamaPatience = 300 * time.Millisecond
 // declares no backend, model or pool and does not forbid it (fleet.detect): OpenAI,
 // Anthropic and Gemini by their usual key variables, and an Ollama on
 // 127.0.0.1:11434. Their models are found by listing them, as with
-// fleet.auto_discover, and are called BACKEND/NAME. It returns what was found, in
-// words; nothing leaves only the simulated models. All workers of a fleet should be
+// fleet.auto_discover, and are called BACKEND/NAME; requests that name no model get
+// one of them, unless the configuration names a default. It returns what was found,
+// in words; nothing leaves only the simulated models. All workers of a fleet should be
 // given the same environment: one that has no key cannot serve the others' models.
-func Detect(ctx context.Context, cfg *config.Config) []string {
+func Detect(ctx context.Context, cfg *config.Config) []string { return detect(ctx, cfg, ollamaAddr) }
+
+func detect(ctx context.Context, cfg *config.Config, ollama string) []string {
 	if !cfg.Fleet.Detect || len(cfg.Backends) > 0 || len(cfg.Models) > 0 || len(cfg.Pools) > 0 {
 		return nil
 	}
@@ -37,12 +40,18 @@ func Detect(ctx context.Context, cfg *config.Config) []string {
 			add(provider, name)
 		}
 	}
-	if answers(ctx, ollamaAddr+"/api/version") {
-		add("ollama", strings.TrimPrefix(ollamaAddr, "http://"))
+	if answers(ctx, ollama+"/api/version") {
+		add("ollama", strings.TrimPrefix(ollama, "http://"))
 	}
-	if len(found) > 0 {
-		cfg.Fleet.AutoDiscover = true
-		cfg.Fill()
+	if len(found) == 0 {
+		return nil
+	}
+	cfg.Fleet.AutoDiscover, cfg.Fleet.ProbeOnStart = true, true
+	cfg.Fill()
+	for path, name := range map[string]*string{"defaults.chat": &cfg.Defaults.Chat, "defaults.prompt": &cfg.Defaults.Prompt, "defaults.embed": &cfg.Defaults.Embed} {
+		if cfg.Origin(path).Source == config.FromDefault {
+			*name = "" // what is found serves, not the simulation
+		}
 	}
 	return found
 }

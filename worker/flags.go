@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"slices"
@@ -120,13 +121,17 @@ func readQueue(arg string) (q config.Queue, problem string) {
 }
 
 // Load reads a worker's configuration from the process's flags, the LIGHTERMAN_
-// variables and the file that --config or LIGHTERMAN_CONFIG names. An error is
-// for people; --help prints the flags and exits.
+// variables and the file that --config or LIGHTERMAN_CONFIG names, and declares what
+// Detect finds. An error is for people; --help prints the flags and exits.
 func Load() (*config.Config, error) {
 	fs := pflag.NewFlagSet(os.Args[0], pflag.ExitOnError)
 	flags := AddFlags(fs)
 	if err := fs.Parse(os.Args[1:]); err != nil {
 		return nil, err
 	}
-	return flags.Load()
+	cfg, err := flags.Load()
+	if err == nil {
+		Detect(context.Background(), cfg)
+	}
+	return cfg, err
 }

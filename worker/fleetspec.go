@@ -8,8 +8,8 @@ import (
 	"github.com/lighterman/lighterman/fleet"
 )
 
-// FleetSpec is what a configuration declares of models and pools, the simulated
-// models that are always there included.
+// FleetSpec is what a configuration declares of backends, models, pools and groups,
+// the simulated models that are always there included.
 func FleetSpec(cfg *config.Config) fleet.Spec {
 	var spec fleet.Spec
 	for i := range cfg.Models {
@@ -23,6 +23,16 @@ func FleetSpec(cfg *config.Config) fleet.Spec {
 	for i := range cfg.Pools {
 		spec.Pools = append(spec.Pools, poolSpec(&cfg.Pools[i]))
 	}
+	for _, b := range cfg.Backends {
+		spec.Backends = append(spec.Backends, fleet.BackendSpec{ID: b.ID, Provider: b.Provider, URL: b.BaseURL})
+	}
+	if !slices.ContainsFunc(spec.Backends, func(b fleet.BackendSpec) bool { return b.ID == config.SimBackend }) {
+		spec.Backends = append(spec.Backends, fleet.BackendSpec{ID: config.SimBackend, Provider: config.SimBackend})
+	}
+	for _, g := range cfg.Groups {
+		spec.Groups = append(spec.Groups, fleet.GroupSpec{ID: g.ID, Backends: g.Backends, Models: g.Models})
+	}
+	spec.Observe = fleet.ObserveSpec{Interval: cfg.Fleet.ReconcileInterval.Std(), Keep: cfg.Fleet.ListCache.Std(), Discover: cfg.Fleet.AutoDiscover}
 	return spec
 }
 

@@ -66,8 +66,10 @@ func open(ctx context.Context, b *config.Backend, key lighterman.Secret) (provid
 		return bedrock.New(ctx, bedrock.Options{Options: o, Region: b.Region, Profile: b.Profile})
 	case "ollama":
 		return ollama.New(o)
-	default: // all the others speak OpenAI's
+	case "openai", "openrouter", "mistral", "vllm":
 		return openai.New(openai.Vendor(b.Provider, o))
+	default:
+		return nil, fmt.Errorf("%q is no provider", b.Provider)
 	}
 }
 

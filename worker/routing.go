@@ -63,48 +63,67 @@ func simFaults(cfg *config.Config) []sim.Fault {
 
 // route makes the router. Where nothing is declared there is no shared state to
 // keep, and no command of Redis is spent on it.
-func (w *Worker) route() (*router.Router, error) {
+func (w *Worker) route(ctx context.Context) (*router.Router, error) {
 	spec := servedSpec(w.cfg)
 	o := router.Options{Owner: w.name(), Lease: w.cfg.Worker.Lease.Std(), Metrics: router.NewMetrics(w.metrics), Log: w.log, Providers: map[string]router.Provider{}}
-	for _, m := range spec.Models {
-		o.Providers[m.Backend] = w.sim // the only provider of this version
+	o.Providers[config.SimBackend] = w.sim
+	for _, b := range w.cfg.Backends {
+		if b.Provider == config.SimBackend {
+			o.Providers[b.ID] = w.sim
+		}
 	}
-	if len(w.cfg.Models) == 0 && len(w.cfg.Pools) == 0 {
+	backends, err := Backends(ctx, w.cfg)
+	if err != nil {
+		return nil, err
+	}
+	for id, b := range backends {
+		o.Providers[id] = b
+	}
+	listers, credentials := Listers(w.cfg, w.sim, backends)
+	listers = remote(w.cfg, listers)
+	if len(w.cfg.Models) == 0 && len(w.cfg.Pools) == 0 && len(listers) == 0 {
 		snap := fleet.NewSnapshot(0, time.Time{}, spec, nil)
 		o.Snapshot = func() *fleet.Snapshot { return snap }
+		w.defaults = &defaults{named: NamedDefaults(w.cfg), snapshot: o.Snapshot}
 		return router.New(o), nil
 	}
-	var err error
 	w.fleet, err = fleet.New(w.store, fleet.Options{
 		Spec: spec, Policy: fleet.SyncPolicy(w.cfg.Fleet.SyncPolicy), Interval: w.cfg.Fleet.SyncInterval.Std(), LockWait: w.cfg.Fleet.LockWait.Std(), Owner: w.name(), Log: w.log,
+		Credentials: credentials,
 	})
 	if err != nil {
 		return nil, err
 	}
 	o.Snapshot, o.Now, o.Fresh = w.fleet.Snapshot, w.fleet.Now, w.fleet.Fresh
-	o.Sessions, o.Outcomes = w.fleet, declaredOnly{w.fleet, declared(w.cfg)}
+	o.Sessions, o.Outcomes = w.fleet, realOnly{w.fleet, builtIn(w.cfg)}
+	w.defaults = &defaults{named: NamedDefaults(w.cfg), snapshot: o.Snapshot, real: len(backends) > 0}
+	w.reconcile(listers)
+	o.Missed = w.missed
 	return router.New(o), nil
 }
 
-// declared are the models that the configuration declares.
-func declared(cfg *config.Config) map[string]bool {
+// builtIn are the simulated models that are there without being declared.
+func builtIn(cfg *config.Config) map[string]bool {
 	models := make(map[string]bool)
+	for _, name := range config.SimModels() {
+		models[name] = true
+	}
 	for i := range cfg.Models {
-		models[cfg.Models[i].ID] = true
+		delete(models, cfg.Models[i].ID)
 	}
 	return models
 }
 
-// declaredOnly keeps the built-in simulated models, which nothing can be the
-// matter with, out of the fleet's counters and breakers.
-type declaredOnly struct {
+// realOnly keeps the built-in simulated models, which nothing can be the matter
+// with, out of the fleet's counters and breakers.
+type realOnly struct {
 	*fleet.Manager
-	models map[string]bool
+	builtIn map[string]bool
 }
 
 // Record satisfies router.Outcomes.
-func (d declaredOnly) Record(ctx context.Context, o fleet.Outcome) error {
-	if !d.models[o.Model] {
+func (d realOnly) Record(ctx context.Context, o fleet.Outcome) error {
+	if d.builtIn[o.Model] {
 		return nil
 	}
 	return d.Manager.Record(ctx, o)

@@ -34,8 +34,10 @@ type Worker struct {
 	store    *lua.Store
 	embedded *embedded.Server // nil unless this process keeps the Redis
 	models   []string
+	defaults *defaults
 	sim      *sim.Sim
 	fleet    *fleet.Manager // nil where nothing is declared
+	keeper   *keeper        // of what backends have; nil where none is to be listed
 	tools    *tool.Set
 	pipeline *pipeline.Pipeline
 	metrics  *prometheus.Registry
@@ -53,7 +55,7 @@ func New(ctx context.Context, cfg *config.Config) (*Worker, error) {
 	if err := w.connect(ctx); err != nil {
 		return nil, err
 	}
-	if err := w.wire(); err != nil {
+	if err := w.wire(ctx); err != nil {
 		w.Close()
 		return nil, err
 	}
@@ -92,7 +94,7 @@ func StoreOptions(cfg *config.Config) lua.Options {
 	}
 }
 
-func (w *Worker) wire() error {
+func (w *Worker) wire(ctx context.Context) error {
 	latency := w.cfg.Sim.Latency.Std()
 	w.sim = sim.New(sim.Options{CallLog: w.cfg.Sim.CallLog, Worker: w.name(), Latency: func(string) time.Duration { return latency }, Faults: simFaults(w.cfg)})
 	calls, err := w.sim.Log()
@@ -104,7 +106,7 @@ func (w *Worker) wire() error {
 		return err
 	}
 	w.models = ModelNames(w.cfg)
-	caller, err := w.route()
+	caller, err := w.route(ctx)
 	if err != nil {
 		return err
 	}
@@ -115,8 +117,8 @@ func (w *Worker) wire() error {
 	}
 	w.pipeline = pipeline.New(pipeline.Options{
 		Caller: caller, Machine: statemachine.NewMachine(w.store), Codec: codec, Tools: w.tools, Frames: w.store,
-		Models:        map[string]string{"chat": w.cfg.Defaults.Chat, "prompt": w.cfg.Defaults.Prompt, "embed": w.cfg.Defaults.Embed},
-		MaxToolRounds: w.cfg.Pipeline.MaxToolRounds, Metrics: metrics, Log: w.log,
+		Model:         w.defaults.model,
+		MaxToolRounds: w.cfg.Pipeline.MaxToolRounds, EmbedBatch: w.cfg.Pipeline.EmbedBatch, Metrics: metrics, Log: w.log,
 	})
 	options := consumer.Options{
 		Name: w.name(), Queues: consumerQueues(w.cfg), Concurrency: w.cfg.Worker.Concurrency, Lease: w.cfg.Worker.Lease.Std(),
@@ -232,6 +234,10 @@ func (w *Worker) runWithFleet(ctx context.Context) error {
 			w.log.Warn().Err(err).Msg("fleet counters not saved")
 		}
 	})
+	if w.keeper != nil {
+		w.keeper.start(ctx)
+		watch.Go(func() { w.keeper.Run(watching) })
+	}
 	defer watch.Wait()
 	defer stop()
 	return w.consumer.Run(ctx)

@@ -63,7 +63,8 @@ func launch(t testing.TB, name, path string, args, env []string, onEnd func(*pro
 	return p
 }
 
-// cleanEnv is our environment without what configures a Lighterman.
+// cleanEnv is our environment without what configures a Lighterman, and without a
+// look at what this machine offers.
 func cleanEnv() []string {
 	var env []string
 	for _, e := range os.Environ() {
@@ -71,7 +72,7 @@ func cleanEnv() []string {
 			env = append(env, e)
 		}
 	}
-	return env
+	return append(env, "LIGHTERMAN_FLEET_DETECT=false")
 }
 
 func (p *process) pid() int { return p.cmd.Process.Pid }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	lm "github.com/lighterman/lighterman"
+	"github.com/lighterman/lighterman/lua"
 	"github.com/lighterman/lighterman/provider/providertest"
 )
 
@@ -30,7 +31,7 @@ func vendors() []*vendor {
 		{name: "anthropic", format: providertest.Anthropic{}, price: 2},
 		{name: "gemini", format: providertest.Gemini{}, price: 3},
 		{name: "bedrock", format: providertest.Bedrock{}, extra: ", region: eu-west-1", price: 4},
-		{name: "ollama", format: providertest.Ollama{}, price: 5},
+		{name: "ollama", format: providertest.NewOllama(), price: 5},
 	}
 }
 
@@ -84,7 +85,7 @@ func asking(t *testing.T, n int) string {
 // shown is what `show --output json` tells of an operation.
 type shown struct {
 	ID     lm.TraceID
-	Cost   float64
+	Costs  lua.Costs
 	Result lm.Result
 }
 
@@ -115,7 +116,7 @@ func (f *fleet) run(config, file, model string) []shown {
 		if code := show.exit(time.Minute); code != 0 {
 			f.Fatalf("show ended with %d: %s", code, show.log.tail(5))
 		}
-		if err := json.Unmarshal([]byte(show.out.tail(1 << 20)), &all[a.Line-1]); err != nil {
+		if err := json.Unmarshal([]byte(show.out.tail(1<<20)), &all[a.Line-1]); err != nil {
 			f.Fatal(err)
 		}
 	}
@@ -130,7 +131,7 @@ func TestProviders_OneFileThroughFiveAPIs(t *testing.T) {
 	all := vendors()
 	config := declare(t, all)
 	w := f.start(crew{config: config, slots: 16})
-	n := rounds(20, 200)
+	n := rounds(12, 200)
 	file := asking(t, n)
 	var want []shown
 	for _, v := range all {
@@ -195,9 +196,9 @@ func (f *fleet) checkAnswer(got shown, i int, price float64) float64 {
 		f.Errorf("line %d: usage %+v", i+1, r.Usage)
 	}
 	unit := (float64(r.Usage.Input) + 2*float64(r.Usage.Output)) / 1e6
-	is := math.Round(got.Cost / unit)
-	if is < 1 || is > 5 || price > 0 && is != price || math.Abs(got.Cost-is*unit) > 2e-9 {
-		f.Errorf("line %d costs %g, %g times its usage at a price of 1; want %g times", i+1, got.Cost, got.Cost/unit, price)
+	is := math.Round(got.Costs.USD / unit)
+	if is < 1 || is > 5 || price > 0 && is != price || math.Abs(got.Costs.USD-is*unit) > 2e-9 {
+		f.Errorf("line %d costs %g, %g times its usage at a price of 1; want %g times", i+1, got.Costs.USD, got.Costs.USD/unit, price)
 	}
 	return is
 }
@@ -206,7 +207,7 @@ func (f *fleet) checkAnswer(got shown, i int, price float64) float64 {
 // the configuration; what was asked is in no log and no key.
 func (f *fleet) checkSecrets(config string, w *worker) {
 	f.Helper()
-	places := map[string]string{"the worker's log": w.log.tail(1 << 20) + w.out.tail(1 << 20), "the keys": strings.Join(f.keys(), "\n")}
+	places := map[string]string{"the worker's log": w.log.tail(1<<20) + w.out.tail(1<<20), "the keys": strings.Join(f.keys(), "\n")}
 	for where, text := range places {
 		for _, canary := range []string{keyCanary, "canary-91d2", question(0)} {
 			if strings.Contains(text, canary) {
@@ -217,7 +218,7 @@ func (f *fleet) checkSecrets(config string, w *worker) {
 	for _, args := range [][]string{{"config", "print"}, {"models", "--output", "json"}, {"pools"}, {"doctor"}} {
 		command := launch(f, args[0], binary(f.T, "lighterman"), append(args, "--config", config, "--redis", f.url), nil, nil)
 		command.exit(time.Minute)
-		if text := command.out.tail(1 << 20) + command.log.tail(1 << 20); strings.Contains(text, "canary-91d2") || text == "" {
+		if text := command.out.tail(1<<20) + command.log.tail(1<<20); strings.Contains(text, "canary-91d2") || text == "" {
 			f.Errorf("%v tells the key, or nothing: %s", args, command.out.tail(3))
 		}
 	}

@@ -30,6 +30,8 @@ var (
 //
 //	func TestMain(m *testing.M) { redistest.Main(m) }
 func Main(m *testing.M, opts ...goleak.Option) {
+	// Google's SDK has it running from the start of the process.
+	opts = append(opts, goleak.IgnoreTopFunction("go.opencensus.io/stats/view.(*worker).start"))
 	goleak.VerifyTestMain(runner{m}, opts...)
 }
 

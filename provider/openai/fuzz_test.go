@@ -83,6 +83,8 @@ var seeds = [][2]string{
 	{`{"p":"ab","choices":[{"index":0,"delta":{"content":"x"}}]}`, `{"p":"abc","choices":[{"index":0,"delta":{"content":"x"}}]}`},
 	{`{"obfuscation":"ab","choices":[{"index":0,"delta":{"content":"x"}}],"obfuscation":"ab"}`, `{"choices":[{"index":0,"delta":{"content":"x`},
 	{`{"choices":[{"index":0,"delta":{"content":"x"}}],"p":"a","obfuscation":"ab"}`, `{"choices":[{"index":0,"delta":{"content":"y"}}],"p":"b","obfuscation":"c"}`},
+	{`{"choices":[{"index":0,"delta":{"content":"x"},"finish_reason":null}]}`, `{"choices":[{"index":0,"delta":{"content":"y"},"finish_reason":"stop"}]}`},
+	{`{"choices":[{"index":0,"delta":{"content":"x"}}]}`, `{"choices":[{"index":0,"delta":{"content":"y"}}],"usage":{"prompt_tokens":3}}`},
 	{`{"choices":[{"index":0,"delta":{"content":"x","refusal":"no"}}]}`, `{"choices":[{"index":0,"delta":{"content":"x","refusal":"no"}}]}`},
 	{`{"choices":[{"index":0,"delta":{"content":[{"type":"thinking","thinking":[{"type":"text","text":"hm"}]},{"type":"text","text":"a"}]}}]}`, `[DONE]`},
 	{`{"choices":[{"index":0,"delta":{"reasoning_details":[{"type":"reasoning.text","index":0,"text":"a"}],"content":"x"}}]}`, `{"choices":[{"index":0,"delta":{"reasoning_details":[{"type":"reasoning.text","index":0,"text":"b"}],"content":"x"}}]}`},
@@ -112,6 +114,9 @@ func FuzzTexts(f *testing.F) {
 	f.Add([]byte("one"), []byte("x"), []byte(`t\u00e9\n`), []byte("yy"))
 	f.Add([]byte("one"), []byte("x"), []byte("\xff"), []byte("\x01"))
 	f.Add([]byte(""), []byte(""), []byte(`"}`), []byte(`\x`))
+	f.Add([]byte("one"), []byte("x"), []byte("two"), []byte(`\x`))
+	f.Add([]byte("one"), []byte("x"), []byte("two"), []byte("\x01"))
+	f.Add([]byte("one"), []byte("x"), []byte("two"), []byte(`"},{"`))
 	f.Fuzz(func(t *testing.T, text1, noise1, text2, noise2 []byte) {
 		if bytes.ContainsAny(bytes.Join([][]byte{text1, noise1, text2, noise2}, nil), "\n\r") {
 			return

@@ -78,10 +78,11 @@ func (s *stream) read(r *bufio.Reader) error {
 	var long []byte // the beginning of a line that the reader's buffer does not hold
 	for {
 		line, err := r.ReadSlice('\n')
+		if len(long)+len(line) > maxLine {
+			return lm.Errorf(lm.InvalidRequest, "the answer has a line of more than 16 MiB")
+		}
 		if errors.Is(err, bufio.ErrBufferFull) {
-			if long = append(long, line...); len(long) > maxLine {
-				return lm.Errorf(lm.InvalidRequest, "the answer has a line of more than 16 MiB")
-			}
+			long = append(long, line...)
 			continue
 		}
 		if long != nil {

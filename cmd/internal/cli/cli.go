@@ -101,7 +101,7 @@ func Lighterman() *cobra.Command {
 	}
 	cmd.AddCommand(devCommand(), demoCommand(), Worker(), Enqueue(), listCommand(), showCommand(), followCommand(), statusCommand(), workersCommand(),
 		pauseCommand(), resumeCommand(), drainCommand(), cancelCommand(), retryCommand(), deadCommand(), doctorCommand(), configCommand(),
-		modelsCommand(), poolsCommand(), lockCommand())
+		modelsCommand(), poolsCommand(), reconcileCommand(), cacheCommand(), lockCommand())
 	return cmd
 }
 

@@ -132,8 +132,12 @@ func deadShow() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			costs, err := s.Spent(ctx, "op", string(id))
+			if err != nil {
+				return err
+			}
 			results[0].Err = nil // told above
-			printTrace(out, trace, results[0])
+			printTrace(out, trace, results[0], costs)
 		}
 		return nil
 	})

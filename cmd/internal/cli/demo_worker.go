@@ -29,7 +29,7 @@ func (d *demo) startWorker(name string) (*demoWorker, error) {
 	}
 	cmd := exec.Command(self, "worker", "--name", name, "--redis", d.url, "--lease", demoLease.String(),
 		"--concurrency", "16", "--http", "127.0.0.1:0", "--log-format", "json")
-	cmd.Env = append(os.Environ(), "LIGHTERMAN_SIM_CALL_LOG="+d.callLog(), "LIGHTERMAN_SIM_LATENCY=250ms")
+	cmd.Env = append(os.Environ(), "LIGHTERMAN_SIM_CALL_LOG="+d.callLog(), "LIGHTERMAN_SIM_LATENCY=250ms", "LIGHTERMAN_FLEET_DETECT=false")
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
 		return nil, err

@@ -27,6 +27,7 @@ lighterman commands of this machine find it by themselves.`,
 		if cfg.Worker.Name == "" {
 			cfg.Worker.Name = "w1"
 		}
+		found := worker.Detect(context.Background(), cfg)
 		w, err := worker.New(context.Background(), cfg)
 		if err != nil {
 			return err
@@ -41,6 +42,11 @@ lighterman commands of this machine find it by themselves.`,
 		}
 		fmt.Fprintf(out, "lighterman %s   redis %s%s\n", Version(), w.Redis(), note)
 		fmt.Fprintf(out, "models             %s\n", strings.Join(w.Models(), ", "))
+		if len(found) > 0 {
+			fmt.Fprintf(out, "found              %s; `lighterman models` lists what they have\n", strings.Join(found, ", "))
+		} else if len(cfg.Backends) == 0 {
+			fmt.Fprintf(out, "                   (OPENAI_API_KEY, ANTHROPIC_API_KEY, GEMINI_API_KEY or an Ollama on this machine is found by itself)\n")
+		}
 		fmt.Fprintf(out, "worker %s ready    %d slots, queues %s   %s\n", cfg.Worker.Name, cfg.Worker.Concurrency, worker.QueuesText(cfg), w.URL())
 		fmt.Fprintf(out, "try                lighterman enqueue \"Why do rivers bend?\" --wait\n")
 		return w.Run(context.Background())

@@ -32,6 +32,7 @@ func (d *doctor) fleet(ctx context.Context) {
 	d.clock(ctx)
 	d.rights(ctx)
 	d.cluster(ctx)
+	d.backends(ctx)
 	slices.SortStableFunc(d.findings, func(a, b finding) int { return strings.Compare(a.Code, b.Code) })
 }
 

@@ -88,7 +88,7 @@ func (s *shell) command(ctx context.Context, args []string) *exec.Cmd {
 	}
 	cmd := exec.CommandContext(ctx, self, args[1:]...)
 	cmd.Dir = s.dir
-	cmd.Env = append([]string{asCommand + "=" + args[0], "PATH=" + os.Getenv("PATH"), "HOME=" + s.dir, "GOCOVERDIR=" + os.Getenv("GOCOVERDIR"), "GORACE=atexit_sleep_ms=0"}, s.env...)
+	cmd.Env = append([]string{asCommand + "=" + args[0], "PATH=" + os.Getenv("PATH"), "HOME=" + s.dir, "GOCOVERDIR=" + os.Getenv("GOCOVERDIR"), "GORACE=atexit_sleep_ms=0", "LIGHTERMAN_FLEET_DETECT=false"}, s.env...)
 	cmd.Stdin = strings.NewReader(s.stdin)
 	return cmd
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	lm "github.com/lighterman/lighterman"
@@ -16,9 +17,12 @@ import (
 
 // modelsCommand shows and changes the fleet's models.
 func modelsCommand() *cobra.Command {
-	var output string
+	var output, group string
+	var observed bool
 	cmd := &cobra.Command{Use: "models", Short: "How the models do, for the whole fleet", Args: noArgs}
 	cmd.Flags().StringVarP(&output, "output", "o", "table", "table or json")
+	cmd.Flags().BoolVar(&observed, "observed", false, "what their backends were last seen to have, and how that and what is declared go together")
+	cmd.Flags().StringVar(&group, "group", "", "only the models of this group")
 	cmd.AddCommand(
 		operateCommand("disable", "Have no worker start a call of a model, until it is enabled", "disabled; the fleet starts no new calls of it"),
 		operateCommand("enable", "Have workers call a disabled model again", "enabled"),
@@ -33,9 +37,22 @@ func modelsCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		snap := m.Snapshot()
+		g, err := knownGroup(snap, group)
+		if err != nil {
+			return err
+		}
+		if drifts := driftsOf(snap, m.Now(), nil, g); observed && how == "json" {
+			return printJSON(cmd.OutOrStdout(), drifts)
+		} else if observed {
+			return printDrifts(cmd.OutOrStdout(), drifts)
+		}
 		state, err := m.System(ctx)
 		if err != nil {
 			return err
+		}
+		if g != nil {
+			state.Models = slices.DeleteFunc(state.Models, func(v fleet.ModelView) bool { return !inGroup(snap, g, v.ID, v.Backend) })
 		}
 		if how == "json" {
 			return printJSON(cmd.OutOrStdout(), state)
@@ -44,14 +61,38 @@ func modelsCommand() *cobra.Command {
 	})
 }
 
+// knownGroup finds a declared group; nil for no name.
+func knownGroup(snap *fleet.Snapshot, id string) (*fleet.Group, error) {
+	if id == "" {
+		return nil, nil
+	}
+	if g := snap.Group(id); g != nil {
+		return g, nil
+	}
+	var names []string
+	for i := range snap.Groups {
+		names = append(names, snap.Groups[i].Spec.ID)
+	}
+	hint := ""
+	if near := lm.DidYouMean(id, names); near != "" {
+		hint = fmt.Sprintf("; did you mean %s?", near)
+	}
+	return nil, usagef("%q is no declared group%s", id, hint)
+}
+
 // fleetOf is the fleet's state as this configuration declares it.
 func fleetOf(ctx context.Context, s *lua.Store, cfg *config.Config) (*fleet.Manager, error) {
-	host, _ := os.Hostname()
-	m, err := fleet.New(s, fleet.Options{Spec: worker.FleetSpec(cfg), Owner: fmt.Sprintf("cli-%s-%d", host, os.Getpid())})
+	m, err := fleet.New(s, fleet.Options{Spec: worker.FleetSpec(cfg), Owner: ownerName(), Onlooker: true})
 	if err != nil {
 		return nil, err
 	}
 	return m, m.Load(ctx)
+}
+
+// ownerName is this process as others see it at the lock.
+func ownerName() string {
+	host, _ := os.Hostname()
+	return fmt.Sprintf("cli-%s-%d", host, os.Getpid())
 }
 
 func operateCommand(what, short, done string) *cobra.Command {

@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -39,15 +41,28 @@ func showCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		costs, err := s.Spent(ctx, "op", string(trace.ID))
+		if err != nil {
+			return err
+		}
 		if how == "json" {
 			return printJSON(cmd.OutOrStdout(), struct {
 				lm.Trace
+				Costs  *lua.Costs `json:"costs,omitempty"`
 				Result *lm.Result `json:"result,omitempty"`
-			}{trace, endedResult(results[0])})
+			}{trace, recorded(costs), endedResult(results[0])})
 		}
-		printTrace(cmd.OutOrStdout(), trace, results[0])
+		printTrace(cmd.OutOrStdout(), trace, results[0], costs)
 		return nil
 	})
+}
+
+// recorded is nil where nothing is: models without a declaration are not counted.
+func recorded(c lua.Costs) *lua.Costs {
+	if c.Requests == 0 {
+		return nil
+	}
+	return &c
 }
 
 func endedResult(r lm.Result) *lm.Result {
@@ -76,7 +91,7 @@ func findTrace(ctx context.Context, s *lua.Store, arg string) (lm.Trace, error) 
 	return traces[0], nil
 }
 
-func printTrace(out io.Writer, t lm.Trace, r lm.Result) {
+func printTrace(out io.Writer, t lm.Trace, r lm.Result, c lua.Costs) {
 	state := t.State.String()
 	switch t.Outcome {
 	case lm.Succeeded:
@@ -105,6 +120,12 @@ func printTrace(out io.Writer, t lm.Trace, r lm.Result) {
 	if r.Usage.Calls > 0 {
 		fmt.Fprintf(out, "  usage: %d calls, %d tokens in, %d out\n", r.Usage.Calls, r.Usage.Input, r.Usage.Output)
 	}
+	if c.Requests > 0 {
+		fmt.Fprintf(out, "  costs: %s\n", costsText(c))
+	}
+	if r.Model != "" && r.Model != t.Model {
+		fmt.Fprintf(out, "  answered by %s\n", r.Model)
+	}
 	for _, way := range r.Route {
 		fmt.Fprintf(out, "  route: %s\n", way)
 	}
@@ -114,6 +135,17 @@ func printTrace(out io.Writer, t lm.Trace, r lm.Result) {
 	if r.Outcome == lm.Succeeded {
 		fmt.Fprintf(out, "\n%s\n", r.Text())
 	}
+}
+
+// costsText is "$0.0012 in 3 calls, of which $0.0004 wasted by retry".
+func costsText(c lua.Costs) string {
+	text := fmt.Sprintf("%s in %d calls", dollars(c.USD), c.Requests)
+	join := ", of which "
+	for _, cause := range slices.Sorted(maps.Keys(c.Waste)) {
+		text += join + dollars(c.Waste[cause]) + " wasted by " + cause
+		join = ", "
+	}
+	return text
 }
 
 // after is a time since the trace began, of one width.

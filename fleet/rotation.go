@@ -12,15 +12,15 @@ import (
 // attempts of one Manager.
 const rotateEvery = time.Second
 
-// reconciler is what a Manager remembers of the pools that it keeps the record of.
+// rotations are what a Manager remembers of the pools that it keeps the record of.
 // It belongs to Run.
-type reconciler struct {
+type rotations struct {
 	settled map[string]string // pool: the active members as last agreed with the record
 	tried   time.Time         // local time of the last attempt
 	failing bool
 }
 
-// reconcile has the record of every pool follow its models' state. It costs
+// keepRotations has the record of every pool follow its models' state. It costs
 // nothing while nothing changed: the snapshot has both. Where a pool's active
 // members are not the recorded ones, the first worker to see it takes the lock and
 // rotates; one that finds the lock taken leaves it to the holder and looks again a
@@ -28,7 +28,7 @@ type reconciler struct {
 // configured otherwise, writes once and does not insist. One that dies before it
 // has written leaves it to the others, who see the same change, or to whoever
 // starts next.
-func (m *Manager) reconcile(ctx context.Context, r *reconciler) {
+func (m *Manager) keepRotations(ctx context.Context, r *rotations) {
 	now := m.opts.clock()
 	if !r.tried.IsZero() && now.Sub(r.tried) < rotateEvery {
 		return
@@ -47,7 +47,7 @@ func (m *Manager) reconcile(ctx context.Context, r *reconciler) {
 
 // changed are the pools whose record does not say what is active now, each with
 // what is.
-func (r *reconciler) changed(snap *Snapshot, now time.Time) map[string]string {
+func (r *rotations) changed(snap *Snapshot, now time.Time) map[string]string {
 	changed := make(map[string]string)
 	for i := range snap.Pools {
 		p := &snap.Pools[i]
@@ -81,7 +81,7 @@ func (s *Snapshot) active(p *Pool, now time.Time) string {
 }
 
 // rotateAll rotates under the lock, if nobody else has it.
-func (m *Manager) rotateAll(ctx context.Context, r *reconciler, changed map[string]string) error {
+func (m *Manager) rotateAll(ctx context.Context, r *rotations, changed map[string]string) error {
 	h, err := m.tryLock(ctx)
 	if h == nil {
 		return err

@@ -10,9 +10,9 @@ import (
 	"github.com/lighterman/lighterman/lua"
 )
 
-// TestReconcile_RunKeepsTheRecord: with nobody asking, running Managers write down
+// TestRotation_RunKeepsTheRecord: with nobody asking, running Managers write down
 // once what changed, and by what each model came back.
-func TestReconcile_RunKeepsTheRecord(t *testing.T) {
+func TestRotation_RunKeepsTheRecord(t *testing.T) {
 	server := redistest.Start(t)
 	rdb := server.Client()
 	// A model comes back by its probe within the test.
@@ -95,18 +95,18 @@ func TestReconcile_RunKeepsTheRecord(t *testing.T) {
 	}
 }
 
-// TestReconcile_WhoSeesItOtherwiseDoesNotInsist: two configurations, each of which
+// TestRotation_WhoSeesItOtherwiseDoesNotInsist: two configurations, each of which
 // would have the record its way, write it once each.
-func TestReconcile_WhoSeesItOtherwiseDoesNotInsist(t *testing.T) {
+func TestRotation_WhoSeesItOtherwiseDoesNotInsist(t *testing.T) {
 	server := redistest.Start(t)
 	rdb := server.Client()
 	clock := time.Now()
 	one := manager(t, storeOn(t, server), false)
 	two := manager(t, storeOn(t, server), false, withC(func(s *ModelSpec) { s.Maintenance = []Window{{Cron: "* * * * *", For: time.Hour}} }))
-	seen := map[*Manager]*reconciler{one: {settled: map[string]string{}}, two: {settled: map[string]string{}}}
+	seen := map[*Manager]*rotations{one: {settled: map[string]string{}}, two: {settled: map[string]string{}}}
 	for i := range 10 {
 		for _, m := range []*Manager{one, two} {
-			// A second later, for all that reconcile looks at.
+			// A second later, for all that keepRotations looks at.
 			seen[m].tried = clock.Add(-time.Hour)
 			if at := rdb.HGet(ctx, "{lm:fleet}:pool:p", "last_rotation").Val(); at != "" {
 				rdb.HSet(ctx, "{lm:fleet}:pool:p", "last_rotation", 1)
@@ -114,7 +114,7 @@ func TestReconcile_WhoSeesItOtherwiseDoesNotInsist(t *testing.T) {
 			if err := m.Load(ctx); err != nil {
 				t.Fatal(err)
 			}
-			m.reconcile(ctx, seen[m])
+			m.keepRotations(ctx, seen[m])
 		}
 		if n := rdb.HGet(ctx, "{lm:fleet}:pool:p", "rotation_count").Val(); n != "1" {
 			t.Fatalf("round %d: %s rotations", i, n)
@@ -122,20 +122,20 @@ func TestReconcile_WhoSeesItOtherwiseDoesNotInsist(t *testing.T) {
 	}
 }
 
-// TestReconcile_OncePerSecondAndNotWithoutTheLock: what keeps it cheap.
-func TestReconcile_OncePerSecondAndNotWithoutTheLock(t *testing.T) {
+// TestRotation_OncePerSecondAndNotWithoutTheLock: what keeps it cheap.
+func TestRotation_OncePerSecondAndNotWithoutTheLock(t *testing.T) {
 	server := redistest.Start(t)
 	rdb := server.Client()
 	m, other := manager(t, storeOn(t, server), false), manager(t, storeOn(t, server), false)
-	again := func(r *reconciler) string {
+	again := func(r *rotations) string {
 		t.Helper()
 		if err := m.Load(ctx); err != nil {
 			t.Fatal(err)
 		}
-		m.reconcile(ctx, r)
+		m.keepRotations(ctx, r)
 		return rdb.HGet(ctx, "{lm:fleet}:pool:p", "active").Val()
 	}
-	fresh := func() *reconciler { return &reconciler{settled: map[string]string{}} }
+	fresh := func() *rotations { return &rotations{settled: map[string]string{}} }
 	h := must[*LockHandle](t)(other.AcquireLock(ctx))
 	if got := again(fresh()); got != "" {
 		t.Errorf("without the lock: %q", got)

@@ -1,0 +1,60 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/lighterman/lighterman/fleet"
+)
+
+// backends checks what the backends were last seen to say. Nobody is asked: the
+// workers do that.
+func (d *doctor) backends(ctx context.Context) {
+	m, err := fleetOf(ctx, d.s, d.cfg)
+	if err != nil {
+		d.unknown("LM022", "backends", err)
+		return
+	}
+	state, err := m.System(ctx)
+	if err != nil {
+		d.unknown("LM022", "backends", err)
+		return
+	}
+	looked, failing := 0, []string{}
+	for _, p := range state.Providers {
+		if !p.LastProbe.IsZero() {
+			looked++
+		}
+		if p.Failing != "" {
+			failing = append(failing, fmt.Sprintf("%s: %s for %s", p.ID, p.Failing, ago(p.FailingSince)))
+		}
+	}
+	switch {
+	case len(failing) > 0:
+		d.say("LM022", "backends", sevWarning, "not listed: "+strings.Join(failing, "; "), "unauthorized: its credential; else its address and whether it runs; then lighterman reconcile")
+	default:
+		d.say("LM022", "backends", sevOK, fmt.Sprintf("%d were looked at, none fails", looked), "")
+	}
+	d.models(m.Snapshot(), m)
+}
+
+func (d *doctor) models(snap *fleet.Snapshot, m *fleet.Manager) {
+	var missing, otherwise []string
+	for _, x := range snap.Drifts(m.Now()) {
+		switch x.Drift { //nolint:exhaustive // the rest is no finding, or its backend's
+		case fleet.DriftMissing:
+			missing = append(missing, fmt.Sprintf("%s (%s on %s)", x.ID, x.Name, x.Backend))
+		case fleet.DriftCapability:
+			otherwise = append(otherwise, fmt.Sprintf("%s (%s)", x.ID, joinWords(x.Mismatch)))
+		}
+	}
+	switch {
+	case len(missing) > 0:
+		d.say("LM023", "models", sevError, "their backends do not have: "+strings.Join(missing, ", "), "the names in models: lighterman models --observed says what there is")
+	case len(otherwise) > 0:
+		d.say("LM023", "models", sevInfo, "declared to do otherwise than their APIs tell: "+strings.Join(otherwise, ", "), "capabilities in models: the declaration wins")
+	default:
+		d.say("LM023", "models", sevOK, "none is missing, as far as anybody has looked", "")
+	}
+}

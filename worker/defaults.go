@@ -1,0 +1,80 @@
+package worker
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/lighterman/lighterman/config"
+	"github.com/lighterman/lighterman/fleet"
+)
+
+// NamedDefaults are the default models that a configuration names, by kind.
+func NamedDefaults(cfg *config.Config) map[fleet.Capability]string {
+	return map[fleet.Capability]string{fleet.CanChat: cfg.Defaults.Chat, fleet.CanPrompt: cfg.Defaults.Prompt, fleet.CanEmbed: cfg.Defaults.Embed}
+}
+
+// defaults are the models of requests that name none: the named ones, else what the
+// backends were found to have. It may be used concurrently.
+type defaults struct {
+	named    map[fleet.Capability]string
+	snapshot func() *fleet.Snapshot
+	real     bool // there are backends that are no simulation, for which none stands in
+
+	mu     sync.Mutex
+	of     *fleet.Snapshot // of which chosen is
+	chosen map[fleet.Capability]string
+}
+
+// model is the default of a kind; empty: there is none.
+func (d *defaults) model(kind string) string {
+	c := fleet.Capability(kind)
+	if name := d.named[c]; name != "" {
+		return name
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if snap := d.snapshot(); snap != d.of {
+		d.of, d.chosen = snap, make(map[fleet.Capability]string)
+		for _, one := range snap.Defaults(d.named, time.Now()) {
+			d.chosen[one.Kind] = cmp.Or(found(snap, one.Kind), d.declared(one.Model))
+		}
+	}
+	return d.chosen[c]
+}
+
+// declared is a model that was chosen from the declared ones; empty where that is a
+// simulation beside real backends.
+func (d *defaults) declared(model string) string {
+	if d.real && slices.Contains(config.SimModels(), model) {
+		return ""
+	}
+	return model
+}
+
+// small are names of the vendors' models that cost little, the best known first:
+// nobody who has named no model is to pay for a large one.
+var small = []string{"gpt-5-mini", "gpt-4.1-mini", "gpt-4o-mini", "claude-haiku", "claude-3-5-haiku", "gemini-3-flash", "gemini-2.5-flash", "text-embedding-3-small", "gemini-embedding"}
+
+// found is which of the discovered models serves a kind of request that names none:
+// a small one of a vendor's, else the first; empty: none was discovered.
+func found(snap *fleet.Snapshot, kind fleet.Capability) string {
+	first, best, rank := "", "", len(small)
+	for _, id := range snap.Discovered() {
+		if m := snap.Model(id); m == nil || !m.Spec.Capabilities.Serve(kind) {
+			continue
+		}
+		first = cmp.Or(first, id)
+		_, name, _ := strings.Cut(id, "/")
+		name = strings.TrimPrefix(name, "models/")
+		for i, prefix := range small[:rank] {
+			if strings.HasPrefix(name, prefix) {
+				best, rank = id, i
+				break
+			}
+		}
+	}
+	return cmp.Or(best, first)
+}
