@@ -52,8 +52,9 @@ func (a *askers) ask(ctx context.Context, backends []string, each func(listed) e
 			continue
 		}
 		a.all.Go(func() {
-			defer a.end(b)
-			answers <- a.one(ctx, b)
+			got := a.one(ctx, b)
+			a.end(b) // before anybody knows the answer, and asks again
+			answers <- got
 		})
 	}
 	late := time.NewTimer(a.timeout + time.Duration(float64(a.timeout)*laggard))
