@@ -54,9 +54,13 @@ func TestFound_CommandsShowWhatWorkersFoundByThemselves(t *testing.T) {
 	if out := s.run("lighterman", "models", "disable", "ollama/llama3.2").ok(); !strings.Contains(out, "disabled") {
 		t.Errorf("%s", out)
 	}
-	declared := s.with("LIGHTERMAN_CONFIG=" + s.file("fleet.yaml", modelsFile))
-	if out := declared.run("lighterman", "models").ok(); strings.Contains(out, "llama") || strings.Contains(out, "not listed") {
-		t.Errorf("a configuration that declares models shows others:\n%s", out)
+	for _, file := range []string{
+		"backends: [{id: local, provider: sim}]", "models: [{id: small, backend: sim, name: sim}]", "pools: [{id: chat, members: [{model_id: sim}]}]",
+	} {
+		declared := s.with("LIGHTERMAN_CONFIG=" + s.file("fleet.yaml", file))
+		if out := declared.run("lighterman", "models").ok(); strings.Contains(out, "llama") || strings.Contains(out, "not listed") {
+			t.Errorf("%s shows others:\n%s", file, out)
+		}
 	}
 	forbidden := s.with("LIGHTERMAN_FLEET_DETECT=false")
 	if out := forbidden.run("lighterman", "models").ok(); strings.Contains(out, "llama") {
