@@ -3,7 +3,7 @@ package config
 // Backend is one endpoint that serves models.
 type Backend struct {
 	ID              string          `yaml:"id" required:"true" desc:"What models call it."`
-	Provider        string          `yaml:"provider" required:"true" enum:"openai,anthropic,gemini,vertex,bedrock,ollama,openrouter,mistral,vllm,sim" desc:"Which kind of API it speaks; openai also for any compatible address. sim plays models inside the worker."`
+	Provider        string          `yaml:"provider" required:"true" enum:"openai,anthropic,gemini,vertex,bedrock,ollama,openrouter,mistral,azure,vllm,sim" desc:"Which kind of API it speaks; openai also for any compatible address. sim plays models inside the worker."`
 	BaseURL         string          `yaml:"base_url" desc:"Where it is, with the version: https://HOST/v1 for the OpenAI family. Left out: the provider's own address; vllm and a compatible server need it."`
 	APIKeyEnv       string          `yaml:"api_key_env" desc:"The environment variable that holds its key. Left out, and no file: the provider's usual one, as OPENAI_API_KEY."`
 	APIKeyFile      string          `yaml:"api_key_file" desc:"The file that holds its key."`
@@ -45,6 +45,7 @@ var providers = map[string]facts{
 	"openai":     {keyEnv: "OPENAI_API_KEY", needsKey: true, takes: hosted},
 	"openrouter": {keyEnv: "OPENROUTER_API_KEY", needsKey: true, takes: hosted},
 	"mistral":    {keyEnv: "MISTRAL_API_KEY", needsKey: true, takes: hosted},
+	"azure":      {needs: []string{baseURL}, takes: []string{keyEnv, keyFile}},
 	"anthropic":  {keyEnv: "ANTHROPIC_API_KEY", needsKey: true, takes: hosted},
 	"gemini":     {keyEnv: "GEMINI_API_KEY", needsKey: true, takes: hosted},
 	"vllm":       {needs: []string{baseURL}, takes: []string{keyEnv, keyFile}},

@@ -18,6 +18,8 @@ func TestBackend_HasWhatItsProviderTakes(t *testing.T) {
 		{"ollama", "{id: b, provider: ollama}", ""},
 		{"vertex", "{id: b, provider: vertex, project: p, location: global, credentials_file: f}", ""},
 		{"bedrock", "{id: b, provider: bedrock, region: eu-west-1, profile: dev}", ""},
+		{"azure", `{id: b, provider: azure, base_url: "https://n.openai.azure.com/openai/v1", api_key_env: K}`, ""},
+		{"azure nowhere", "{id: b, provider: azure}", "1:12: backends[0].base_url: missing; the provider azure needs it"},
 		{"vllm nowhere", "{id: b, provider: vllm}", "1:12: backends[0].base_url: missing; the provider vllm needs it"},
 		{"vertex of nobody", "{id: b, provider: vertex}", "1:12: backends[0].project: missing; the provider vertex needs it\n1:12: backends[0].location: missing; the provider vertex needs it"},
 		{"vertex with a key", "{id: b, provider: vertex, project: p, location: l, api_key_env: K}", "1:76: backends[0].api_key_env: the provider vertex has none"},

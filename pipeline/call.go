@@ -55,7 +55,7 @@ func (o *Op) call(ctx context.Context, name, kind, model string, body json.RawMe
 		return lm.Answer{}, err
 	}
 	if model == "" {
-		return lm.Answer{}, lm.Errorf(lm.ProviderFailed, "the request names no model, and none is known yet that serves %s requests", kind)
+		return lm.Answer{}, lm.Errorf(lm.ProviderFailed, "the request names no model, and none that serves %s requests is known: `lighterman models --observed` says which backends could not be listed; or name a model", kind)
 	}
 	failpoint.At("inferring")
 	o.count(lm.Usage{})

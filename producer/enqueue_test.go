@@ -88,6 +88,8 @@ func TestEnqueue_SaysWhatIsWrong(t *testing.T) {
 		{"no body", lm.Request{}, lm.InvalidRequest, "body: empty"},
 		{"not JSON", lm.Request{Body: json.RawMessage(`{"a"`)}, lm.InvalidRequest, "not JSON"},
 		{"no messages", lm.Request{Body: json.RawMessage(`{}`)}, lm.InvalidRequest, `"messages" is missing or empty`},
+		{"an embedding as a chat", lm.Request{Body: json.RawMessage(`{"input":"x"}`)}, lm.InvalidRequest, `a body with "input" is of kind embed`},
+		{"a prompt as a chat", lm.Request{Body: json.RawMessage(`{"prompt":"x"}`)}, lm.InvalidRequest, `a body with "prompt" is of kind prompt`},
 		{"empty messages", lm.Request{Body: json.RawMessage("{\"messages\":[ \n ]}")}, lm.InvalidRequest, `"messages" is missing or empty`},
 		{"null messages", lm.Request{Body: json.RawMessage(`{"messages":null}`)}, lm.InvalidRequest, `"messages" is missing or empty`},
 		{"messages no list", lm.Request{Body: json.RawMessage(`{"messages":"hi"}`)}, lm.InvalidRequest, "want a JSON object"},

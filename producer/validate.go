@@ -66,9 +66,24 @@ func readBody(req *lm.Request) (body, error) {
 		return b, fmt.Errorf(`body: want a JSON object for kind %s, with "model", if any, a string and "messages", if any, a list`, req.Kind)
 	}
 	if req.Kind == lm.DefaultKind && !b.Messages {
-		return b, errors.New(`body: "messages" is missing or empty; kind chat needs at least one`)
+		return b, fmt.Errorf(`body: "messages" is missing or empty; kind chat needs at least one%s`, otherKind(req.Body))
 	}
 	return b, nil
+}
+
+// otherKind says which kind a body without messages looks like; empty: none.
+func otherKind(body json.RawMessage) string {
+	var is struct{ Input, Prompt json.RawMessage }
+	switch err := json.Unmarshal(body, &is); {
+	case err != nil:
+		return ""
+	case is.Input != nil:
+		return `; a body with "input" is of kind embed`
+	case is.Prompt != nil:
+		return `; a body with "prompt" is of kind prompt`
+	default:
+		return ""
+	}
 }
 
 // unknownModel names the model and what may have been meant.

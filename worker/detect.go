@@ -16,6 +16,10 @@ const ollamaAddr = "http://127.0.0.1:11434"
 // ollamaPatience is how long a worker's start waits to see whether one is there.
 const ollamaPatience = 300 * time.Millisecond
 
+// Detectable are the backends that Detect may declare, by their ID, which is also
+// their provider.
+func Detectable() []string { return []string{"openai", "anthropic", "gemini", "ollama"} }
+
 // Detect declares the model APIs that this machine offers, where the configuration
 // declares no backend, model or pool and does not forbid it (fleet.detect): OpenAI,
 // Anthropic and Gemini by their usual key variables, and an Ollama on

@@ -66,7 +66,7 @@ func open(ctx context.Context, b *config.Backend, key lighterman.Secret) (provid
 		return bedrock.New(ctx, bedrock.Options{Options: o, Region: b.Region, Profile: b.Profile})
 	case "ollama":
 		return ollama.New(o)
-	case "openai", "openrouter", "mistral", "vllm":
+	case "openai", "openrouter", "mistral", "vllm", "azure":
 		return openai.New(openai.Vendor(b.Provider, o))
 	default:
 		return nil, fmt.Errorf("%q is no provider", b.Provider)

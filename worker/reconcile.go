@@ -86,7 +86,7 @@ func (w *Worker) reconcile(listers map[string]fleet.Lister) {
 		return
 	}
 	w.keeper = &keeper{probe: w.cfg.Fleet.ProbeOnStart, store: w.store, log: w.log, fleet: w.fleet, told: make(map[fleet.Capability]string), named: NamedDefaults(w.cfg)}
-	w.keeper.Reconciler = fleet.NewReconciler(w.fleet, fleet.ReconcilerOptions{Listers: listers, Timeout: w.cfg.Fleet.BackendTimeout.Std(), After: w.keeper.after})
+	w.keeper.Reconciler = fleet.NewReconciler(w.fleet, fleet.ReconcilerOptions{Listers: hear(listers, w.log), Timeout: w.cfg.Fleet.BackendTimeout.Std(), After: w.keeper.after})
 }
 
 // start looks at the backends before anything is claimed, where that is asked for.

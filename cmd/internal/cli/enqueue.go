@@ -65,7 +65,7 @@ func (f *enqueueFlags) add(cmd *cobra.Command) {
 	r := &f.template
 	fs.StringVar(&r.ID, "id", "", "the operation's own name; empty: a ULID")
 	fs.StringVar(&r.Key, "key", "", "idempotency key: the same key and request is enqueued once")
-	fs.StringVar(&r.Kind, "kind", "", "which handler runs it (default chat)")
+	fs.StringVar(&r.Kind, "kind", "", "what is asked for: chat, prompt, embed, or a kind that a worker has a handler of (default chat)")
 	fs.StringVar(&r.Model, "model", "", "model or pool")
 	fs.StringVar(&r.Queue, "queue", "", "queue (default default)")
 	fs.StringVar(&r.Tenant, "tenant", "", "tenant")

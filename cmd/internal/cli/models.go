@@ -2,9 +2,11 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
 	"time"
 
 	lm "github.com/lighterman/lighterman"
@@ -45,11 +47,15 @@ func modelsCommand() *cobra.Command {
 		if drifts := driftsOf(snap, m.Now(), nil, g); observed && how == "json" {
 			return printJSON(cmd.OutOrStdout(), drifts)
 		} else if observed {
-			return printDrifts(cmd.OutOrStdout(), drifts)
+			err = printDrifts(cmd.OutOrStdout(), drifts)
 		}
-		state, err := m.System(ctx)
-		if err != nil {
+		state, sysErr := m.System(ctx)
+		if err = errors.Join(err, sysErr); err != nil {
 			return err
+		}
+		if observed {
+			printFailing(cmd.OutOrStdout(), state.Providers)
+			return nil
 		}
 		if g != nil {
 			state.Models = slices.DeleteFunc(state.Models, func(v fleet.ModelView) bool { return !inGroup(snap, g, v.ID, v.Backend) })
@@ -57,7 +63,11 @@ func modelsCommand() *cobra.Command {
 		if how == "json" {
 			return printJSON(cmd.OutOrStdout(), state)
 		}
-		return printModels(cmd, state)
+		if err := printModels(cmd, state); err != nil {
+			return err
+		}
+		printFailing(cmd.OutOrStdout(), state.Providers)
+		return nil
 	})
 }
 
@@ -80,8 +90,13 @@ func knownGroup(snap *fleet.Snapshot, id string) (*fleet.Group, error) {
 	return nil, usagef("%q is no declared group%s", id, hint)
 }
 
-// fleetOf is the fleet's state as this configuration declares it.
+// fleetOf is the fleet's state as this configuration declares it, or, where it
+// declares nothing, with what the workers found.
 func fleetOf(ctx context.Context, s *lua.Store, cfg *config.Config) (*fleet.Manager, error) {
+	cfg, err := withFound(ctx, s, cfg)
+	if err != nil {
+		return nil, err
+	}
 	m, err := fleet.New(s, fleet.Options{Spec: worker.FleetSpec(cfg), Owner: ownerName(), Onlooker: true})
 	if err != nil {
 		return nil, err
@@ -193,4 +208,8 @@ func ofTotal(used, total string, has bool) string {
 	return used + "/" + total
 }
 
-func dollars(usd float64) string { return fmt.Sprintf("$%.4g", usd) }
+// dollars has four digits that count, and never an exponent.
+func dollars(usd float64) string {
+	rounded, _ := strconv.ParseFloat(strconv.FormatFloat(usd, 'g', 4, 64), 64) // of a number's own text
+	return "$" + strconv.FormatFloat(rounded, 'f', -1, 64)
+}

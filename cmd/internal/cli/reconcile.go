@@ -20,9 +20,23 @@ import (
 
 // reconciled is what one cycle says.
 type reconciled struct {
-	Backends []fleet.BackendReport `json:"backends"`
-	Models   []fleet.ModelDrift    `json:"models"`
-	Defaults []fleet.DefaultModel  `json:"defaults"`
+	Backends []listedBackend      `json:"backends"`
+	Models   []fleet.ModelDrift   `json:"models"`
+	Defaults []fleet.DefaultModel `json:"defaults"`
+}
+
+// listedBackend is a backend's listing, with what it said where that failed.
+type listedBackend struct {
+	fleet.BackendReport
+	Said string `json:"said,omitempty"`
+}
+
+func withReplies(reports []fleet.BackendReport, said *replies) []listedBackend {
+	all := []listedBackend{}
+	for _, b := range reports {
+		all = append(all, listedBackend{BackendReport: b, Said: said.of(b.Backend)})
+	}
+	return all
 }
 
 // reconcileCommand runs one cycle of the reconciler now.
@@ -43,6 +57,7 @@ func reconcileCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		worker.Detect(ctx, cfg)
 		opened, err := worker.Backends(ctx, cfg)
 		if err != nil {
 			return usagef("%w", err)
@@ -51,6 +66,8 @@ func reconcileCommand() *cobra.Command {
 		if err := knownBackends(backends, slices.Sorted(maps.Keys(listers))); err != nil {
 			return err
 		}
+		var said replies
+		said.listenTo(listers)
 		m, err := fleet.New(s, fleet.Options{Spec: worker.FleetSpec(cfg), Owner: ownerName(), Credentials: credentials, LockWait: cfg.Fleet.LockWait.Std()})
 		if err != nil {
 			return err
@@ -61,7 +78,7 @@ func reconcileCommand() *cobra.Command {
 			return lockProblem(err)
 		}
 		snap := m.Snapshot()
-		got := reconciled{Backends: report.Listed, Models: driftsOf(snap, m.Now(), backends, nil), Defaults: snap.Defaults(worker.NamedDefaults(cfg), m.Now())}
+		got := reconciled{Backends: withReplies(report.Listed, &said), Models: driftsOf(snap, m.Now(), backends, nil), Defaults: snap.Defaults(worker.NamedDefaults(cfg), m.Now())}
 		if how == "json" {
 			return printJSON(cmd.OutOrStdout(), got)
 		}
@@ -119,6 +136,11 @@ func printReconciled(out io.Writer, r reconciled) error {
 	}
 	if err := t.flush(); err != nil {
 		return err
+	}
+	for _, b := range r.Backends {
+		if b.Said != "" && b.Kind != "" {
+			fmt.Fprintf(out, "%s: %s\n", b.Backend, b.Said)
+		}
 	}
 	fmt.Fprintln(out)
 	if err := printDrifts(out, r.Models); err != nil {
