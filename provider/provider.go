@@ -58,3 +58,12 @@ func (t Timeouts) Filled() Timeouts {
 	}
 	return t
 }
+
+// Attempt gives ctx the time of one call: the call's own, else the total.
+func (t Timeouts) Attempt(ctx context.Context, call *lm.Call) (context.Context, context.CancelFunc) {
+	total := t.Filled().Total
+	if call.Timeout > 0 {
+		total = call.Timeout
+	}
+	return context.WithTimeout(ctx, total)
+}

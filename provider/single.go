@@ -76,6 +76,14 @@ func packed(v []float32) string {
 	return base64.StdEncoding.EncodeToString(b)
 }
 
+// ParseTalk reads the body of a chat or prompt call as a chat.
+func ParseTalk(call *lm.Call) (*Chat, error) {
+	if call.Kind == "prompt" {
+		return ParsePrompt(call.Body)
+	}
+	return ParseChat(call.Body)
+}
+
 // ParsePrompt reads a completions body as a chat of one user message, for APIs that
 // only chat. Errors as those of ParseChat.
 func ParsePrompt(body []byte) (*Chat, error) {

@@ -107,28 +107,16 @@ func (plainBearer) SignWithBearerToken(_ context.Context, t bearer.Token, m bear
 
 // Call satisfies provider.API.
 func (c *Client) Call(ctx context.Context, call lm.Call) (lm.Answer, error) {
-	total := c.timeouts.Total
-	if call.Timeout > 0 {
-		total = call.Timeout
-	}
-	ctx, cancel := context.WithTimeout(ctx, total)
+	ctx, cancel := c.timeouts.Attempt(ctx, &call)
 	defer cancel()
-	switch call.Kind {
-	case "embed":
+	if call.Kind == "embed" {
 		return c.embed(ctx, &call)
-	case "prompt":
-		chat, err := provider.ParsePrompt(call.Body)
-		if err != nil {
-			return lm.Answer{}, err
-		}
-		return c.converse(ctx, &call, chat)
-	default:
-		chat, err := provider.ParseChat(call.Body)
-		if err != nil {
-			return lm.Answer{}, err
-		}
-		return c.converse(ctx, &call, chat)
 	}
+	chat, err := provider.ParseTalk(&call)
+	if err != nil {
+		return lm.Answer{}, err
+	}
+	return c.converse(ctx, &call, chat)
 }
 
 func (c *Client) converse(ctx context.Context, call *lm.Call, chat *provider.Chat) (lm.Answer, error) {

@@ -92,28 +92,16 @@ func (c *Client) Call(ctx context.Context, call lm.Call) (lm.Answer, error) {
 	if !named.MatchString(call.Model) || strings.Contains(call.Model, "..") {
 		return lm.Answer{}, lm.Errorf(lm.ModelNotFound, "no model of Google's can have this name")
 	}
-	total := c.timeouts.Total
-	if call.Timeout > 0 {
-		total = call.Timeout
-	}
-	ctx, cancel := context.WithTimeout(ctx, total)
+	ctx, cancel := c.timeouts.Attempt(ctx, &call)
 	defer cancel()
-	switch call.Kind {
-	case "embed":
+	if call.Kind == "embed" {
 		return c.embed(ctx, &call)
-	case "prompt":
-		chat, err := provider.ParsePrompt(call.Body)
-		if err != nil {
-			return lm.Answer{}, err
-		}
-		return c.generate(ctx, &call, chat)
-	default:
-		chat, err := provider.ParseChat(call.Body)
-		if err != nil {
-			return lm.Answer{}, err
-		}
-		return c.generate(ctx, &call, chat)
 	}
+	chat, err := provider.ParseTalk(&call)
+	if err != nil {
+		return lm.Answer{}, err
+	}
+	return c.generate(ctx, &call, chat)
 }
 
 // named are the names that fit into an address as they are.
