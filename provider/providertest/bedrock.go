@@ -312,7 +312,7 @@ func (f Bedrock) Faults(a Asked) []FaultCase {
 	return []FaultCase{
 		fault("throttled", "throttlingException", "Too many tokens", lm.RateLimited),
 		fault("stream error", "modelStreamErrorException", "The model stopped", lm.StreamInterrupted),
-		fault("internal", "internalServerException", "Unexpected", lm.ProviderFailed),
+		fault("internal", "internalServerException", "Unexpected", lm.StreamInterrupted),
 		fault("unavailable", "serviceUnavailableException", "Try again", lm.Overloaded),
 		fault("validation", "validationException", "Input is too long for requested model.", lm.ContextOverflow),
 	}
