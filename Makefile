@@ -12,7 +12,7 @@ SHELL_FILES := $(wildcard scripts/*.sh examples/*/*.sh) .ci/run
 LINT := bin/golangci-lint-$(shell { cat tools/go.sum; go env GOVERSION; } | cksum | cut -d' ' -f1)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test race compat check lint bench clean check-format check-vet check-shell check-tidy
+.PHONY: help build demo test race compat nightly check lint bench clean check-format check-vet check-shell check-tidy
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ race: ## all tests under the race detector
 
 compat: ## the tests that need a server on Redis 8 and Valkey 8 (Debian packages, not installed)
 	scripts/compat.sh $(ARGS)
+
+nightly: ## what is too slow or needs the network: aimock, real servers, full counts, race, fuzz, compat; ARGS=PART for one
+	scripts/nightly.sh $(ARGS)
 
 check: check-format check-vet lint check-shell check-tidy ## everything but the tests: format, vet, lint, shell, modules
 

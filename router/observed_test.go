@@ -145,10 +145,10 @@ func TestRouter_LearnedVisionAndContext(t *testing.T) {
 	m := observe(t, spec, map[string]shown{"b-a": blind, "b-b": blind})
 	served := &models{script: map[string][]error{}}
 	r := New(Options{Snapshot: m.Snapshot, Now: m.Now, Providers: map[string]Provider{"b-a": served, "b-b": served}})
-	if _, err := r.Call(t.Context(), newCall(image)); lm.KindOf(err) != lm.InvalidRequest || !strings.Contains(err.Error(), "vision") {
+	if _, err := r.Call(t.Context(), newCall(image)); lm.KindOf(err) != lm.InvalidRequest || !strings.Contains(err.Error(), "no model of it sees any") {
 		t.Errorf("vision asked and none there: %v", err)
 	}
-	if _, err := r.Call(t.Context(), newCall(long)); lm.KindOf(err) != lm.ContextOverflow || !strings.Contains(err.Error(), "takes 1000") || !strings.Contains(err.Error(), "at least 2500") {
+	if _, err := r.Call(t.Context(), newCall(long)); lm.KindOf(err) != lm.ContextOverflow || !strings.Contains(err.Error(), "has 1000 available") || !strings.Contains(err.Error(), "at least 2500") {
 		t.Errorf("context asked and too short: %v", err)
 	}
 	m = observe(t, spec, map[string]shown{"b-a": {names: "a", can: blind.can}, "b-b": {names: "b", can: blind.can}})

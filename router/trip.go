@@ -235,7 +235,7 @@ func (t *trip) ineligible() error {
 			return lm.Errorf(lm.InvalidRequest, "%s: the call has images and no model of it sees any; %s", t.pool.Spec.ID, sighted(t.snap, n))
 		}
 	}
-	return lm.Errorf(lm.InvalidRequest, "%s: no member can do what the call needs (%s)", t.pool.Spec.ID, n)
+	return lm.Errorf(lm.InvalidRequest, "%s: no member can do what the call needs (%s)", t.pool.Spec.ID, n.String())
 }
 
 // serves reports whether some member could serve a call, but for its length.

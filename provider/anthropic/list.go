@@ -58,7 +58,7 @@ func (x *exchange) listFailure(err error) error {
 	if x.Status != 0 && x.Status < 400 && context.Cause(x.ctx) == nil {
 		return lm.Errorf(lm.ProviderFailed, "the answer is no list of models; is this address an Anthropic API?")
 	}
-	return x.failure(err)
+	return x.Unlisted(x.failure(err))
 }
 
 // offering is a model of the list. All of them chat, stream and call tools.

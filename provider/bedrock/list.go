@@ -21,7 +21,7 @@ func (c *Client) List(ctx context.Context) ([]lm.Offering, error) {
 	ctx = provider.Watch(ctx, e)
 	out, err := c.control.ListFoundationModels(ctx, &control.ListFoundationModelsInput{})
 	if err != nil {
-		return nil, c.failure(ctx, err, e, &lm.Call{}, false)
+		return nil, e.Unlisted(c.failure(ctx, err, e, &lm.Call{}, false))
 	}
 	var all []lm.Offering
 	can := map[string]map[lm.Capability]bool{}
@@ -34,7 +34,7 @@ func (c *Client) List(ctx context.Context) ([]lm.Offering, error) {
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)
 		if err != nil {
-			return nil, c.failure(ctx, err, e, &lm.Call{}, false)
+			return nil, e.Unlisted(c.failure(ctx, err, e, &lm.Call{}, false))
 		}
 		for _, p := range page.InferenceProfileSummaries {
 			o := lm.Offering{Name: aws.ToString(p.InferenceProfileId)}
@@ -54,7 +54,7 @@ func (c *Client) Probe(ctx context.Context) error {
 	e := &provider.Exchange{}
 	ctx = provider.Watch(ctx, e)
 	if _, err := c.control.ListInferenceProfiles(ctx, &control.ListInferenceProfilesInput{MaxResults: aws.Int32(1)}); err != nil {
-		return c.failure(ctx, err, e, &lm.Call{}, false)
+		return e.Unlisted(c.failure(ctx, err, e, &lm.Call{}, false))
 	}
 	return nil
 }

@@ -57,7 +57,7 @@ func (c *Client) pages(ctx context.Context, size int32, most int, each func(*gen
 	if errors.Is(err, genai.ErrPageDone) {
 		return nil
 	}
-	return c.failed(ctx, f, err, &lm.Call{})
+	return f.Unlisted(c.failed(ctx, f, err, &lm.Call{}))
 }
 
 // offering is a model as it is listed. What it can do beyond the methods that are

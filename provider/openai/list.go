@@ -95,7 +95,7 @@ func (a *API) Ask(ctx context.Context, method, path string, body []byte) ([]byte
 	x := &exchange{api: a, ctx: ctx, body: body}
 	resp, err := x.do(method, path)
 	if err != nil {
-		return nil, err
+		return nil, x.Unlisted(err)
 	}
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(resp.Body)

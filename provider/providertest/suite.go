@@ -245,6 +245,9 @@ func read(t *testing.T, a lm.Answer) said {
 		t.Fatalf("want one choice, an id and a model: %s (model %q)", a.Body, a.Model)
 	}
 	c := w.Choices[0]
+	if c.Message.Thinking == c.Message.Thoughts {
+		c.Message.Thinking = "" // the same under both its names
+	}
 	out := said{Text: c.Text, Reasoning: c.Message.Thoughts + c.Message.Thinking, Finish: c.Finish, Calls: c.Message.Calls, Usage: w.Usage}
 	switch w.Object {
 	case "chat.completion":

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -269,7 +270,7 @@ func (s *suite) list(t *testing.T) {
 		if e.Kind == lm.Unauthorized || e.Kind == lm.ProviderFailed && e.Status >= 500 {
 			server.PushList(Fail(e))
 			_, err := api.List(t.Context())
-			s.failed(t, err, e.Kind)
+			s.failed(t, err, e.whenListed())
 		}
 	}
 	server.PushList(Garbage())
@@ -286,7 +287,26 @@ func (s *suite) probe(t *testing.T) {
 		return
 	}
 	server.Require("another key")
-	s.failed(t, api.Probe(t.Context()), lm.Unauthorized)
+	s.failed(t, api.Probe(t.Context()), s.refused().whenListed())
+}
+
+// refused is what Require answers.
+func (s *suite) refused() ErrorCase {
+	for _, e := range s.Format.Errors() {
+		if e.Kind == lm.Unauthorized {
+			return e
+		}
+	}
+	return ErrorCase{}
+}
+
+// whenListed is the kind that an error case is of when it answers a listing: a 403 that
+// does not blame the credential itself says only that it may not list.
+func (e ErrorCase) whenListed() lm.Kind {
+	if e.Kind == lm.Unauthorized && e.Status == http.StatusForbidden && !e.blamesKey() {
+		return lm.ProviderFailed
+	}
+	return e.Kind
 }
 
 func (s *suite) concurrent(t *testing.T) {
@@ -311,4 +331,10 @@ func (s *suite) concurrent(t *testing.T) {
 		})
 	}
 	all.Wait()
+}
+
+// blamesKey: its text speaks of the credential.
+func (e ErrorCase) blamesKey() bool {
+	said := strings.ToLower(e.Body + e.Header.Get("X-Amzn-Errortype"))
+	return slices.ContainsFunc([]string{"signature", "security token", "leaked", "suspended"}, func(word string) bool { return strings.Contains(said, word) })
 }
