@@ -27,6 +27,7 @@ type BackendTimeouts struct {
 // facts are what is to be known of a provider before it is asked.
 type facts struct {
 	keyEnv   string   // the usual variable of its key; empty: it has none
+	host     string   // its own, to which that key may go
 	needsKey bool     // at its own address
 	needs    []string // settings without which it cannot be reached
 	takes    []string // settings that mean something to it, beside those it needs
@@ -42,12 +43,12 @@ var hosted = []string{baseURL, keyEnv, keyFile}
 
 // providers are the kinds of APIs.
 var providers = map[string]facts{
-	"openai":     {keyEnv: "OPENAI_API_KEY", needsKey: true, takes: hosted},
-	"openrouter": {keyEnv: "OPENROUTER_API_KEY", needsKey: true, takes: hosted},
-	"mistral":    {keyEnv: "MISTRAL_API_KEY", needsKey: true, takes: hosted},
+	"openai":     {keyEnv: "OPENAI_API_KEY", host: "api.openai.com", needsKey: true, takes: hosted},
+	"openrouter": {keyEnv: "OPENROUTER_API_KEY", host: "openrouter.ai", needsKey: true, takes: hosted},
+	"mistral":    {keyEnv: "MISTRAL_API_KEY", host: "api.mistral.ai", needsKey: true, takes: hosted},
 	"azure":      {needs: []string{baseURL}, takes: []string{keyEnv, keyFile}},
-	"anthropic":  {keyEnv: "ANTHROPIC_API_KEY", needsKey: true, takes: hosted},
-	"gemini":     {keyEnv: "GEMINI_API_KEY", needsKey: true, takes: hosted},
+	"anthropic":  {keyEnv: "ANTHROPIC_API_KEY", host: "api.anthropic.com", needsKey: true, takes: hosted},
+	"gemini":     {keyEnv: "GEMINI_API_KEY", host: "generativelanguage.googleapis.com", needsKey: true, takes: hosted},
 	"vllm":       {needs: []string{baseURL}, takes: []string{keyEnv, keyFile}},
 	"ollama":     {takes: hosted},
 	"vertex":     {needs: []string{project, location}, takes: []string{baseURL, credentialFile}},

@@ -28,6 +28,8 @@ func TestBackend_HasWhatItsProviderTakes(t *testing.T) {
 		{"no scheme", "{id: b, provider: openai, base_url: 'localhost:8000'}", "1:48: backends[0].base_url: want an address as https://HOST/v1"},
 		{"a password", "{id: b, provider: openai, base_url: 'https://u:canary@h/v1'}", "1:48: backends[0].base_url: a name or password in it would be printed; want api_key_env or api_key_file"},
 		{"a key in the query", "{id: b, provider: openai, base_url: 'https://h/v1?key=canary'}", "1:48: backends[0].base_url: want an address without ? and #"},
+		{"a fragment", "{id: b, provider: openai, base_url: 'https://h/v1#canary'}", "1:48: backends[0].base_url: want an address without ? and #"},
+		{"no host", "{id: b, provider: openai, base_url: 'https:///v1'}", "1:48: backends[0].base_url: want an address as https://HOST/v1"},
 		{"no time", "{id: b, provider: openai, timeouts: {idle: 0s}}", "1:55: backends[0].timeouts.idle: 0s is out of range; want 10ms to 1h"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -65,6 +67,14 @@ func TestCredential_FromFileVariableOrTheUsualOne(t *testing.T) {
 	}
 	t.Setenv("MY_KEY", "from-env")
 	t.Setenv("UNSET_KEY", "")
+	t.Setenv("BLANK_AROUND", " from-env\n")
+	t.Setenv("BLANK_WITHIN", "canary 1")
+	t.Setenv("NO_ASCII", "canary\u00e9")
+	t.Setenv("MISTRAL_API_KEY", " usual\n")
+	large := filepath.Join(t.TempDir(), "large")
+	if err := os.WriteFile(large, []byte(strings.Repeat("canary", 1<<20)), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	t.Setenv("TWO_LINES", "canary-1\ncanary-2")
 	t.Setenv("ANTHROPIC_API_KEY", "")
 	t.Setenv("OPENAI_API_KEY", "the-usual")
@@ -77,12 +87,20 @@ func TestCredential_FromFileVariableOrTheUsualOne(t *testing.T) {
 		{"file", config.Backend{Provider: "openai", APIKeyFile: file}, "from-file", ""},
 		{"variable", config.Backend{Provider: "anthropic", APIKeyEnv: "MY_KEY"}, "from-env", ""},
 		{"usual", config.Backend{Provider: "openai"}, "the-usual", ""},
+		{"usual, its address written out", config.Backend{Provider: "openai", BaseURL: "https://api.openai.com/v1"}, "the-usual", ""},
+		{"not without TLS", config.Backend{Provider: "openai", BaseURL: "http://api.openai.com/v1"}, "", ""},
+		{"not to a host that begins alike", config.Backend{Provider: "openai", BaseURL: "https://api.openai.com.evil.example/v1"}, "", ""},
 		{"the usual key goes nowhere else", config.Backend{Provider: "openai", BaseURL: "http://h/v1"}, "", ""},
 		{"no key needed", config.Backend{Provider: "ollama"}, "", ""},
 		{"none", config.Backend{ID: "b", Provider: "anthropic"}, "", "backend b: no key; set ANTHROPIC_API_KEY, or name api_key_env or api_key_file"},
 		{"variable not set", config.Backend{ID: "b", Provider: "openai", APIKeyEnv: "UNSET_KEY"}, "", "backend b: UNSET_KEY holds no key"},
 		{"file empty", config.Backend{ID: "b", Provider: "openai", APIKeyFile: empty}, "", "holds no key"},
 		{"file gone", config.Backend{ID: "b", Provider: "openai", APIKeyFile: "/nowhere/key"}, "", "no such file"},
+		{"variable with blanks around", config.Backend{Provider: "openai", APIKeyEnv: "BLANK_AROUND"}, "from-env", ""},
+		{"usual with blanks around", config.Backend{Provider: "mistral"}, "usual", ""},
+		{"a blank within", config.Backend{Provider: "openai", APIKeyEnv: "BLANK_WITHIN"}, "", "is no key"},
+		{"no ASCII", config.Backend{Provider: "openai", APIKeyEnv: "NO_ASCII"}, "", "is no key"},
+		{"file too large", config.Backend{Provider: "openai", APIKeyFile: large}, "", "large"},
 		{"no key at all", config.Backend{ID: "b", Provider: "openai", APIKeyEnv: "TWO_LINES"}, "", "is no key"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -26,7 +26,7 @@ func (b *Backend) Credential() (lighterman.Secret, error) {
 		return "", fmt.Errorf("backend %s: %s holds no key", b.ID, from)
 	case strings.ContainsFunc(key, func(r rune) bool { return r < 0x21 || r > 0x7e }):
 		return "", fmt.Errorf("backend %s: what %s holds is no key: it has white space or other characters in it that a key has not", b.ID, from)
-	case key == "" && providers[b.Provider].needsKey && b.BaseURL == "":
+	case key == "" && providers[b.Provider].needsKey && b.ownAddress():
 		return "", fmt.Errorf("backend %s: no key; set %s, or name %s or %s", b.ID, KeyEnv(b.Provider), keyEnv, keyFile)
 	}
 	return lighterman.Secret(key), nil
@@ -51,6 +51,8 @@ func (b *Backend) lookup() (key, from string, err error) {
 
 // ownAddress: the provider's usual key goes to the provider only, never to another
 // address that speaks the same.
-func (b *Backend) ownAddress() bool { return b.BaseURL == "" }
+func (b *Backend) ownAddress() bool {
+	return b.BaseURL == "" || strings.HasPrefix(b.BaseURL, "https://"+providers[b.Provider].host+"/") && providers[b.Provider].host != ""
+}
 
 var errTwoKeys = errors.New(keyEnv + " is set too; want one of them")

@@ -19,6 +19,7 @@ const (
 	batchBytes  = 256 << 10             // and their bytes
 	settleSize  = 16 << 10              // bytes of a frame that says what is missing
 	frameCost   = 64                    // bytes that a frame counts beside its data
+	firstRoom   = 240                   // bytes for which a text's first frame has room
 )
 
 // patienceAfter is how long text waits for more before it is written. It grows with
@@ -98,7 +99,14 @@ func (b *backlog) append(kind lm.FrameType, data string) {
 		b.size += len(data)
 		return
 	}
-	b.open = append(b.open, openFrame{kind, append(make([]byte, 0, max(len(data), 64)), data...)})
+	room := len(data)
+	if text {
+		room += firstRoom
+		if len(b.open) > 0 { // a long answer
+			room += frameSize - firstRoom
+		}
+	}
+	b.open = append(b.open, openFrame{kind, append(make([]byte, 0, room), data...)})
 	b.size += len(data) + frameCost
 }
 

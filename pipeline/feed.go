@@ -25,15 +25,24 @@ type feed struct {
 	spoke bool    // a chat or prompt call was made or restored: the text is to be the result's
 }
 
-// speech is one call that is streamed.
+// speech is one call that is streamed. Most are followed by nobody and cost little.
 type speech struct {
 	feed *feed
 	ctx  context.Context //nolint:containedctx // of the call, as long as it lives
-	some chan struct{}   // there is something to write
-	full chan struct{}   // and enough of it
+	pen  *pen            // nil: nobody has wanted frames yet; under feed.mu
+	over bool            // what comes now comes late; under feed.mu
+}
+
+// pen is what a goroutine that writes a speech listens to.
+type pen struct {
+	some chan struct{} // there is something to write
+	full chan struct{} // and enough of it
 	stop chan struct{}
-	done chan struct{} // nil: no goroutine was needed; under feed.mu
-	over bool          // what comes now comes late; under feed.mu
+	done chan struct{}
+}
+
+func newPen() *pen {
+	return &pen{some: make(chan struct{}, 1), full: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{})}
 }
 
 // speaks notes that models write the operation's text.
@@ -58,7 +67,7 @@ func (f *feed) begin(ctx context.Context) *speech {
 		return nil
 	}
 	f.back.begin()
-	f.floor = &speech{feed: f, ctx: ctx, some: make(chan struct{}, 1), full: make(chan struct{}, 1), stop: make(chan struct{})}
+	f.floor = &speech{feed: f, ctx: ctx}
 	return f.floor
 }
 
@@ -74,17 +83,18 @@ func (s *speech) take(frame lm.Frame) {
 	}
 	f.back.add(frame.Type, frame.Data)
 	size := f.back.size
-	if wanted && s.done == nil {
-		s.done = make(chan struct{})
-		go s.write(s.done)
+	if wanted && s.pen == nil {
+		s.pen = newPen()
+		go s.write(s.pen)
 	}
+	p := s.pen
 	f.mu.Unlock()
 	if !wanted || size == 0 {
 		return
 	}
-	tell(s.some)
+	tell(p.some)
 	if size >= frameSize {
-		tell(s.full)
+		tell(p.full)
 	}
 }
 
@@ -96,32 +106,32 @@ func tell(c chan struct{}) {
 }
 
 // write writes what was taken, until the call is over.
-func (s *speech) write(done chan struct{}) {
-	defer close(done)
+func (s *speech) write(p *pen) {
+	defer close(p.done)
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	failed := 0 // writes in a row
 	for {
 		select {
-		case <-s.some:
-		case <-s.stop:
+		case <-p.some:
+		case <-p.stop:
 			return
 		}
 		timer.Reset(s.feed.wait() << min(failed, 4))
 		for waiting := true; waiting; {
 			select {
-			case <-s.full:
+			case <-p.full:
 				waiting = failed > 0 // what is full is no reason to ask again a Redis that is away
 			case <-timer.C:
 				waiting = false
-			case <-s.stop:
+			case <-p.stop:
 				return
 			}
 		}
 		if failed++; s.feed.write(s.ctx) == nil {
 			failed = 0
 		} else {
-			tell(s.some)
+			tell(p.some)
 		}
 	}
 }
@@ -145,11 +155,11 @@ func (s *speech) end(answered bool) error {
 		return nil
 	}
 	s.over, f.floor = true, nil
-	done := s.done
+	p := s.pen
 	f.mu.Unlock()
-	close(s.stop)
-	if done != nil {
-		<-done
+	if p != nil {
+		close(p.stop)
+		<-p.done
 	}
 	if answered && f.op.wanted() {
 		return f.told(f.write(s.ctx))
@@ -169,10 +179,17 @@ func (f *feed) emit(ctx context.Context, kind lm.FrameType, data string) error {
 }
 
 // write writes all that waits. What fails stays for the next write, under the same
-// numbers, so that nothing is written twice.
+// numbers, so that nothing is written twice. Until that has happened what comes
+// meanwhile gets none, and is held to its bound: a Redis that is away costs no more
+// memory than two of them.
 func (f *feed) write(ctx context.Context) error {
 	f.writing.Lock()
 	defer f.writing.Unlock()
+	if len(f.back.tried) > 0 {
+		if err := f.flush(ctx); err != nil {
+			return err
+		}
+	}
 	f.mu.Lock()
 	f.back.number()
 	f.mu.Unlock()

@@ -35,7 +35,8 @@ type Op struct {
 	route  []string // of all answers
 
 	feed    feed
-	streams func() bool // the request asks for frames
+	asked   sync.Once // over streams
+	streams bool      // the request asks for frames
 
 	memo sync.Map // the caller's
 
@@ -45,7 +46,6 @@ type Op struct {
 func newOp(p *Pipeline, claim lm.Claim, book *checkpoint.Book) *Op {
 	o := &Op{p: p, claim: claim, book: book, started: time.Now(), used: make(map[string]bool)}
 	o.feed.op, o.feed.back.epoch = o, claim.Fence.Epoch
-	o.streams = sync.OnceValue(func() bool { return asksOf(claim.Request.Body).stream == yes })
 	return o
 }
 
@@ -84,7 +84,8 @@ func (o *Op) Emit(ctx context.Context, kind lm.FrameType, data string) error {
 
 // wanted reports whether frames are: the request says so, or somebody follows.
 func (o *Op) wanted() bool {
-	return o.claim.Followed != nil && o.claim.Followed.Load() || o.streams()
+	o.asked.Do(func() { o.streams = asksOf(o.claim.Request.Body).stream == yes })
+	return o.streams || o.claim.Followed != nil && o.claim.Followed.Load()
 }
 
 // said is what a body says of something that it may leave open.

@@ -124,6 +124,7 @@ var rules = []rule{
 		"accessdeniedexception", "unrecognizedclientexception", "invalidsignatureexception", "expiredtokenexception", "expiredtoken", "incompletesignature",
 		"missingauthenticationtokenexception", "invalidclienttokenid", "signaturedoesnotmatch", "notauthorized",
 	}, phrases: []string{"api key not valid", "api key expired", "api_key_invalid", "security token included in the request is", "incorrect api key"}},
+	{kind: lm.InvalidRequest, statuses: []int{400, 404}, phrases: []string{"did you mean to use v1/"}}, // the model is there, and does not do this kind of call
 	{kind: lm.ModelNotFound, words: []string{"model_not_found", "modelnotfound", "model_deprecated", "unknown_model", "invalid_model", "deploymentnotfound"},
 		phrases: []string{"decommissioned", "model has been deprecated"}},
 	{kind: lm.ModelNotFound, statuses: []int{400, 404, 422}, phrases: []string{

@@ -37,6 +37,8 @@ func TestClassify(t *testing.T) {
 		{"Ollama server busy", Signals{Status: 503, Type: "api_error", Message: "server busy, please try again.  maximum pending requests exceeded"}, lm.Overloaded},
 		{"server busy with 500", Signals{Status: 500, Message: "server busy, please try again"}, lm.Overloaded},
 
+		{"a chat model asked to complete", Signals{Status: 404, Type: "invalid_request_error", Param: "model", Message: "This is a chat model and not supported in the v1/completions endpoint. Did you mean to use v1/chat/completions?"}, lm.InvalidRequest},
+		{"a completing model asked to chat", Signals{Status: 404, Type: "invalid_request_error", Param: "model", Message: "This is not a chat model and thus not supported in the v1/chat/completions endpoint. Did you mean to use v1/completions?"}, lm.InvalidRequest},
 		{"401", Signals{Status: 401}, lm.Unauthorized},
 		{"403", Signals{Status: 403}, lm.Unauthorized},
 		{"invalid_api_key", Signals{Status: 400, Code: "invalid_api_key"}, lm.Unauthorized},

@@ -87,6 +87,17 @@ func ParseTalk(call *lm.Call) (*Chat, error) {
 // ParsePrompt reads a completions body as a chat of one user message, for APIs that
 // only chat. Errors as those of ParseChat.
 func ParsePrompt(body []byte) (*Chat, error) {
+	chat, err := PromptAsChat(body, nil)
+	if err != nil {
+		return nil, err
+	}
+	return ParseChat(chat)
+}
+
+// PromptAsChat writes a completions body as a chat-completions body of one user
+// message. All other fields stay as they are, under the names that renamed has for
+// them. Errors as those of ParseChat.
+func PromptAsChat(body []byte, renamed map[string]string) ([]byte, error) {
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(body, &fields); err != nil {
 		return nil, invalid("the body is no completions object: %s", jsonTrouble(err))
@@ -96,12 +107,18 @@ func ParsePrompt(body []byte) (*Chat, error) {
 	if json.Unmarshal(prompt, &list) == nil && len(list) == 1 {
 		prompt, _ = json.Marshal(list[0]) // a string always can be
 	}
-	var text string
-	if json.Unmarshal(prompt, &text) != nil {
+	var text *string
+	if json.Unmarshal(prompt, &text) != nil || text == nil {
 		return nil, invalid("prompt: this provider takes one text")
 	}
 	delete(fields, "prompt")
-	messages, err := json.Marshal([]map[string]string{{"role": "user", "content": text}})
+	for from, to := range renamed {
+		if value, ok := fields[from]; ok && fields[to] == nil {
+			fields[to] = value
+			delete(fields, from)
+		}
+	}
+	messages, err := json.Marshal([]map[string]string{{"role": "user", "content": *text}})
 	if err != nil {
 		return nil, invalid("prompt: %s", jsonTrouble(err))
 	}
@@ -110,5 +127,5 @@ func ParsePrompt(body []byte) (*Chat, error) {
 	if err != nil {
 		return nil, invalid("the body: %s", jsonTrouble(err))
 	}
-	return ParseChat(chat)
+	return chat, nil
 }

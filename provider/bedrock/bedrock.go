@@ -14,6 +14,7 @@ import (
 	"github.com/aws/smithy-go/auth/bearer"
 	"github.com/aws/smithy-go/logging"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
+	"github.com/aws/smithy-go/transport/http/protocol/restjson1"
 	lm "github.com/lighterman/lighterman"
 	"github.com/lighterman/lighterman/provider"
 )
@@ -138,7 +139,7 @@ func (c *Client) converse(ctx context.Context, call *lm.Call, chat *provider.Cha
 		}
 		return answer.Answer()
 	}
-	out, err := c.runtime.ConverseStream(ctx, streamed(in))
+	out, err := c.runtime.ConverseStream(ctx, streamed(in), ownCodec)
 	if err != nil {
 		return lm.Answer{}, c.failure(ctx, err, e, call, false)
 	}
@@ -156,6 +157,10 @@ func (c *Client) converse(ctx context.Context, call *lm.Call, chat *provider.Cha
 	}
 	return answer.Answer()
 }
+
+// ownCodec gives a stream a codec of its own: the one of a client is written to by all
+// its streams at the same time.
+func ownCodec(o *bedrockruntime.Options) { o.Protocol = restjson1.New(nil) }
 
 // requestID is AWS's, which its support asks for.
 func requestID(h http.Header) string { return h.Get("X-Amzn-Requestid") }

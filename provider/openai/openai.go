@@ -49,6 +49,13 @@ func New(o Options) (*API, error) {
 
 // Call satisfies provider.API. An embed call is never streamed.
 func (a *API) Call(ctx context.Context, call lm.Call) (lm.Answer, error) {
+	if call.Kind == "prompt" && a.quirks.Prompts.chats(call.Model) {
+		return a.promptAsChat(ctx, call)
+	}
+	return a.call(ctx, call)
+}
+
+func (a *API) call(ctx context.Context, call lm.Call) (lm.Answer, error) {
 	path, known := paths[call.Kind]
 	if !known {
 		return lm.Answer{}, lm.Errorf(lm.InvalidRequest, "this provider has no %s calls", call.Kind)

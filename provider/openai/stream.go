@@ -13,8 +13,9 @@ import (
 )
 
 const (
-	maxLine = 16 << 20        // bytes of one line of a stream: images come in one
-	tail    = 5 * time.Second // for the usage, after the answer has ended
+	maxLine = 16 << 20              // bytes of one line of a stream: images come in one
+	tail    = 5 * time.Second       // for the usage, after the answer has ended
+	drain   = 50 * time.Millisecond // for the body's end, after [DONE]
 )
 
 var errEnough = errors.New("the answer has ended, and what follows it is late")
@@ -94,10 +95,22 @@ func (s *stream) read(r *bufio.Reader) error {
 		if told := s.line(line, err == nil); told != nil {
 			return told
 		}
-		if err != nil || s.done {
+		if err != nil {
 			return err
 		}
+		if s.done {
+			s.drain(r)
+			return nil
+		}
 	}
+}
+
+// drain reads to the body's end, which comes with [DONE] or a moment later: only a
+// connection that was read to its end is used again.
+func (s *stream) drain(r *bufio.Reader) {
+	late := time.AfterFunc(drain, func() { s.x.enough(errEnough) })
+	defer late.Stop()
+	_, _ = r.Discard(r.Size()) // whatever is there, the answer is whole
 }
 
 var (

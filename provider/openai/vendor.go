@@ -24,6 +24,8 @@ type Quirks struct {
 	CacheKey bool
 	// Reasoning says which reasoning of earlier answers the backend takes back.
 	Reasoning Reasoning
+	// Prompts says how a prompt call is put.
+	Prompts Prompts
 }
 
 // Reasoning says what of the reasoning in assistant messages is sent.
@@ -48,14 +50,14 @@ func Vendor(name string, o provider.Options) Options {
 	case "openai":
 		out.BaseURL = or(o.BaseURL, ownURL)
 		if isOwn(out.BaseURL) {
-			out.Quirks = Quirks{CacheKey: true, Reasoning: ReasoningNone} // it refuses message fields that it does not know
+			out.Quirks = Quirks{CacheKey: true, Reasoning: ReasoningNone, Prompts: PromptsByName} // it refuses message fields that it does not know
 		}
 	case "openrouter":
 		out.BaseURL = or(o.BaseURL, "https://openrouter.ai/api/v1")
 		out.Quirks = Quirks{ProbePath: "/key", Reasoning: ReasoningAll} // its /models needs no credential
 	case "mistral":
 		out.BaseURL = or(o.BaseURL, "https://api.mistral.ai/v1")
-		out.Quirks = Quirks{NoStreamOptions: true, Reasoning: ReasoningNone} // 422 extra_forbidden for each
+		out.Quirks = Quirks{NoStreamOptions: true, Reasoning: ReasoningNone, Prompts: PromptsChat} // 422 extra_forbidden for the first two
 	case "azure":
 		out.Quirks = Quirks{KeyHeader: "Api-Key", Reasoning: ReasoningNone}
 	}

@@ -63,7 +63,7 @@ func (f OpenAI) Read(r *http.Request, body []byte) (Asked, error) {
 		return a, fmt.Errorf("want POST")
 	case strings.HasSuffix(path, "/chat/completions"):
 		a.Kind = "chat"
-	case strings.HasSuffix(path, "/completions"):
+	case strings.HasSuffix(path, "/completions") && f.Name() != "mistral": // it has chats, and /fim
 		a.Kind = "prompt"
 	case strings.HasSuffix(path, "/embeddings"):
 		a.Kind = "embed"

@@ -35,10 +35,19 @@ func (s *Sim) play(ctx context.Context, model string, c *lighterman.Call, reply 
 // stream hands on a text token by token, evenly over a time, the last one at
 // its end; nobody needs to listen. It stops as soon as ctx ends.
 func stream(ctx context.Context, to func(lighterman.Frame), text string, over time.Duration) error {
-	start, n := time.Now(), countTokens(text)
+	var start time.Time
+	n := 0
+	if over > 0 {
+		start, n = time.Now(), countTokens(text)
+	}
 	for i := 1; text != ""; i++ {
-		if err := waitUntil(ctx, start.Add(over*time.Duration(i)/time.Duration(n))); err != nil {
-			return err
+		switch {
+		case over > 0:
+			if err := waitUntil(ctx, start.Add(over*time.Duration(i)/time.Duration(n))); err != nil {
+				return err
+			}
+		case ctx.Err() != nil:
+			return interrupted(ctx)
 		}
 		var token string
 		token, text = cutToken(text)
