@@ -35,10 +35,10 @@ func modelState(h, backend hash, credential string, now time.Time, by lua.Breake
 		s.Circuit = CircuitHalfOpen
 	}
 	if until := backend.at("cooldown_until"); until.After(s.CooldownUntil) {
-		s.CooldownUntil = until
+		s.CooldownUntil, s.CooldownScope = until, AsideBackend
 	}
 	if until := backend.at("quarantine_until"); until.After(s.QuarantineUntil) && backend["quarantine_credential"] == credential {
-		s.QuarantineUntil, s.QuarantineKind = until, backend["quarantine_kind"]
+		s.QuarantineUntil, s.QuarantineKind, s.QuarantineScope = until, backend["quarantine_kind"], AsideBackend
 	}
 	return s
 }

@@ -57,7 +57,7 @@ func (m *Manager) Rotate(ctx context.Context, h *LockHandle, pool string, becaus
 	p.LastRotation, p.LastTrigger = s.At, because
 	p.Recovered = stillActive(before, p.ActiveModels, s.Models)
 	return p, h.set(ctx, pool, map[string]string{
-		"active": active, "standby": causes(s.Models, p.StandbyModels, s.At), "recovered": joined(p.Recovered), "rotation_count": strconv.FormatInt(p.RotationCount, 10),
+		"active": active, "standby": causes(s.Models, p.StandbyModels), "recovered": joined(p.Recovered), "rotation_count": strconv.FormatInt(p.RotationCount, 10),
 		"last_rotation": strconv.FormatInt(s.At.UnixMilli(), 10), "last_trigger": string(because),
 	})
 }
@@ -130,32 +130,30 @@ func pair(s string) (id, value string) {
 }
 
 // causes writes down why each model is on standby.
-func causes(models []ModelView, ids []string, now time.Time) string {
+func causes(models []ModelView, ids []string) string {
 	var list []string
 	for _, m := range models {
 		if slices.Contains(ids, m.ID) {
-			list = append(list, m.ID+"="+m.cause(now))
+			list = append(list, m.ID+"="+m.cause())
 		}
 	}
 	return strings.Join(list, " ")
 }
 
-// cause is finer than the reason: what has to end.
-func (v *ModelView) cause(now time.Time) string {
-	switch v.Reason {
+// cause is the reason as it is written down: what has to end.
+func (v *ModelView) cause() string {
+	switch v.SetAside { //nolint:exhaustive // limits set no model aside
 	case ReasonMaintenance:
 		return "maintenance"
 	case ReasonBudget:
 		return "budget"
 	case ReasonQuota:
-		if v.Quota > 0 && v.QuotaUsed >= v.Quota && !v.CooldownUntil.After(now) {
-			return "quota"
-		}
+		return "quota"
+	case ReasonCooldown:
 		return "cooldown"
-	case ReasonErrorThreshold:
-		if v.QuarantineUntil.After(now) {
-			return "quarantine"
-		}
+	case ReasonQuarantine:
+		return "quarantine"
+	case ReasonErrorThreshold, ReasonProbe:
 		return "circuit"
 	case ReasonMissing, ReasonUnauthorized:
 		return "absent"

@@ -72,7 +72,7 @@ func (r *rotations) changed(snap *Snapshot, now time.Time) map[string]string {
 func (s *Snapshot) active(p *Pool, now time.Time) string {
 	var ids []string
 	for _, i := range p.Members {
-		if reason, _ := s.Models[i].Standby(now); reason == "" {
+		if s.Models[i].Usability(now).Status() == Active {
 			ids = append(ids, s.Models[i].Spec.ID)
 		}
 	}

@@ -12,22 +12,60 @@ const (
 	CircuitHalfOpen Circuit = "half-open" // open, and its time is over: one probe in the whole fleet
 )
 
-// Reason is why a model is standby, in the order in which they are told when
-// several hold.
+// Reason is why a model is set aside.
 type Reason string
 
-// The deactivation reasons.
+// The reasons. Cooldown, quarantine and probe are finer than the deactivation
+// reasons, see Deactivation.
 const (
 	ReasonMaintenance    Reason = "maintenance_window"
 	ReasonBudget         Reason = "budget_exceeded"
 	ReasonQuota          Reason = "quota_exhausted"
-	ReasonErrorThreshold Reason = "error_threshold"
+	ReasonCooldown       Reason = "cooldown"        // its provider said when to come back
+	ReasonQuarantine     Reason = "quarantine"      // a refusal that no wait mends, see ModelState.QuarantineKind
+	ReasonErrorThreshold Reason = "error_threshold" // its circuit is open or half-open
+	ReasonProbe          Reason = "probe"           // half-open, and a call of somebody is its probe
 	ReasonTokenLimit     Reason = "token_limit"
 	ReasonRequestLimit   Reason = "request_limit"
 	ReasonManual         Reason = "manual"
 	ReasonMissing        Reason = Reason(DriftMissing)      // its backend does not have it
 	ReasonUnauthorized   Reason = Reason(DriftUnauthorized) // its backend refuses the credential for listing too
 )
+
+// Deactivation is the reason as it is recorded and told to operators, who see a
+// cooldown as a quota that the provider keeps, and a quarantine and a probe as
+// errors.
+func (r Reason) Deactivation() Reason {
+	switch r { //nolint:exhaustive // the rest are deactivation reasons
+	case ReasonCooldown:
+		return ReasonQuota
+	case ReasonQuarantine, ReasonProbe:
+		return ReasonErrorThreshold
+	default:
+		return r
+	}
+}
+
+// reasons is their order: the first that holds is told.
+var reasons = [...]Reason{
+	ReasonMissing, ReasonUnauthorized, ReasonMaintenance, ReasonBudget, ReasonQuota, ReasonCooldown, ReasonQuarantine, ReasonErrorThreshold,
+	ReasonProbe, ReasonTokenLimit, ReasonRequestLimit, ReasonManual,
+}
+
+// Reasons is a set of them.
+type Reasons uint16
+
+// Has reports whether a reason is in the set.
+func (s Reasons) Has(r Reason) bool { return s&Reasons(0).with(r) != 0 }
+
+func (s Reasons) with(r Reason) Reasons {
+	for i := range reasons {
+		if reasons[i] == r {
+			return s | 1<<i
+		}
+	}
+	return s
+}
 
 // ModelState is what the fleet has recorded of one model. Times are the server's;
 // zero times mean never. Deadlines are absolute, so they survive a restart.
@@ -43,8 +81,10 @@ type ModelState struct {
 	ProbeUntil   time.Time
 
 	CooldownUntil   time.Time
+	CooldownScope   AsideScope // the model's own, or its backend's
 	QuarantineUntil time.Time
-	QuarantineKind  string // unauthorized or model_not_found
+	QuarantineScope AsideScope // the same
+	QuarantineKind  string     // unauthorized or model_not_found
 
 	Requests, Errors int64 // in all
 	ErrorRate        float64

@@ -27,9 +27,12 @@ type ModelView struct {
 	ID      string `json:"id"`
 	Backend string `json:"backend"`
 	Status  Status `json:"status"`
-	// Reason is why it is on standby, the first in the order of the reasons; Until
-	// is when the last of what holds ends, zero: not by itself.
+	// Reason is why it is on standby, and SetAside the same more finely: the first
+	// in the order of the reasons. Scope is whose matter that is; Until is when the
+	// last of what holds ends, zero: not by itself.
 	Reason            Reason        `json:"deactivation_reason,omitempty"`
+	SetAside          Reason        `json:"set_aside,omitempty"`
+	Scope             AsideScope    `json:"scope,omitempty"`
 	Until             time.Time     `json:"until,omitzero"`
 	Circuit           string        `json:"circuit"` // closed, open, half-open
 	CooldownRemaining time.Duration `json:"cooldown_remaining_ns"`
@@ -117,15 +120,14 @@ func (m *Manager) System(ctx context.Context) (SystemState, error) {
 }
 
 func view(m *Model, h hash, now time.Time) ModelView {
-	v := ModelView{ID: m.Spec.ID, Backend: m.Spec.Backend, Status: Active, Circuit: "closed", ModelState: m.State, BudgetUSD: m.Spec.Budget.USD, Quota: m.Spec.Quota.Requests}
+	v := ModelView{ID: m.Spec.ID, Backend: m.Spec.Backend, Circuit: "closed", ModelState: m.State, BudgetUSD: m.Spec.Budget.USD, Quota: m.Spec.Quota.Requests}
 	if m.State.Circuit != CircuitClosed {
 		v.Circuit = string(m.State.Circuit)
 	}
 	v.Drift = m.Drift(now)
 	v.CooldownRemaining = max(m.State.CooldownUntil.Sub(now), 0)
-	if v.Reason, v.Until = m.Standby(now); v.Reason != "" {
-		v.Status = Standby
-	}
+	u := m.Usability(now)
+	v.Status, v.Reason, v.SetAside, v.Scope, v.Until = u.Status(), u.Reason.Deactivation(), u.Reason, u.Scope, u.Until
 	for _, cause := range []string{WasteRetry, WasteCrash, WasteCancel} {
 		if cost := h.num("waste_" + cause); cost != 0 {
 			if v.Waste == nil {
@@ -138,61 +140,6 @@ func view(m *Model, h hash, now time.Time) ModelView {
 		v.Cached = float64(h.num("cached")) / float64(in)
 	}
 	return v
-}
-
-// Standby is why a model takes no calls at a server time, the first reason in
-// their order, and when the last of all that hold ends; empty: it takes calls.
-// A half-open circuit is on standby: it takes a probe and no more. Limits that
-// calls may pass in the next moment are told by Admit alone.
-func (m *Model) Standby(now time.Time) (reason Reason, until time.Time) {
-	s, never := &m.State, false
-	say := func(r Reason, at time.Time) {
-		if reason == "" {
-			reason = r
-		}
-		if at.IsZero() {
-			never = true
-		} else if at.After(until) {
-			until = at
-		}
-	}
-	for _, span := range m.Maintenance {
-		if span.Covers(now) {
-			say(ReasonMaintenance, span.Until)
-		}
-	}
-	if b := m.Spec.Budget; b.USD > 0 && !s.BudgetStart.Before(b.Period.orDaily().Start(now)) && s.BudgetUsed >= b.USD {
-		say(ReasonBudget, b.Period.orDaily().End(now))
-	}
-	if q := m.Spec.Quota; q.Requests > 0 && !s.QuotaStart.Before(q.Period.orDaily().Start(now)) && s.QuotaUsed >= q.Requests {
-		say(ReasonQuota, q.Period.orDaily().End(now))
-	}
-	if s.CooldownUntil.After(now) {
-		say(ReasonQuota, s.CooldownUntil)
-	}
-	if s.QuarantineUntil.After(now) {
-		say(ReasonErrorThreshold, s.QuarantineUntil)
-	}
-	if s.Circuit != CircuitClosed {
-		switch at := s.OpenUntil; {
-		case at.After(now):
-			say(ReasonErrorThreshold, at)
-		case s.ProbeUntil.After(now):
-			say(ReasonErrorThreshold, s.ProbeUntil)
-		default:
-			say(ReasonErrorThreshold, now) // a probe may go at once
-		}
-	}
-	if s.Disabled {
-		say(ReasonManual, time.Time{})
-	}
-	if d := m.Drift(now); d.Excludes() {
-		say(Reason(d), time.Time{}) // until a listing says otherwise
-	}
-	if never {
-		until = time.Time{}
-	}
-	return reason, until
 }
 
 func provider(id string, h hash, credential string, models []ModelView, now time.Time) ProviderState {

@@ -12,8 +12,11 @@ type Verdict struct {
 	Role   fleet.Role `json:"role"`
 	Weight int        `json:"weight"`
 	Reason Reason     `json:"reason"`
-	Until  time.Time  `json:"until,omitzero"` // of a cold one; zero: when a person says so
-	Probe  bool       `json:"probe,omitempty"`
+	// Of one that is set aside: whose matter that is, and until when; zero: when a
+	// person or a listing says so.
+	Scope fleet.AsideScope `json:"scope,omitempty"`
+	Until time.Time        `json:"until,omitzero"`
+	Probe bool             `json:"probe,omitempty"`
 }
 
 // Explanation is a decision with its reasons. Err is empty when there is a member.
@@ -44,36 +47,30 @@ func Explain(snap *fleet.Snapshot, pool *fleet.Pool, ask *Ask, session fleet.Ses
 			v.Role = fleet.RoleMember
 		}
 		m := &snap.Models[pool.Members[i]]
-		h := healthOf(m, now)
-		v.Reason, v.Probe = ask.Needs.eligible(&m.Spec), h.probe
-		if v.Reason == Healthy {
-			v.Reason = absent(m, now)
-		}
+		s := tried.of(m, i, now)
+		v.Reason, v.Probe = ask.Needs.eligible(&m.Spec), s.Probe
 		switch {
 		case i == d.Seat:
 			v.Reason = d.Reason
 		case v.Reason != Healthy:
-		case tried.Failed.Has(i):
+		case tried.Failed.Has(i) && !s.Absent():
 			v.Reason = WasTried
-		case h.cold != "":
-			v.Reason, v.Until = h.cold, h.until
-		case tried.Refused.Has(i):
-			v.Reason, v.Until = WasRefused, tried.Again
+		case s.refused:
+			v.Reason, v.Until = WasRefused, s.Until
+		case !s.Usable:
+			v.Reason, v.Scope, v.Until = Reason(s.Reason), s.Scope, s.Until
 		}
 		e.Members = append(e.Members, v)
 	}
 	return e
 }
 
-// ModelHealth says how a model stands: Healthy, or why it is cold and until when;
-// zero: until a person says otherwise.
+// ModelHealth says how a model stands: Healthy, or why it takes no calls and until
+// when; zero: until a person or a listing says otherwise. See fleet.Usability.
 func ModelHealth(m *fleet.Model, now time.Time) (Reason, time.Time) {
-	if why := absent(m, now); why != Healthy {
-		return why, time.Time{}
-	}
-	h := healthOf(m, now)
-	if h.cold == "" {
+	u := m.Usability(now)
+	if u.Usable {
 		return Healthy, time.Time{}
 	}
-	return h.cold, h.until
+	return Reason(u.Reason), u.Until
 }

@@ -9,8 +9,7 @@ import (
 // Reason is why a member was chosen, or was not.
 type Reason string
 
-// The reasons. Those of a member that is cold begin as fleet's deactivation
-// reasons do.
+// The reasons. Those of a member that is cold are fleet's.
 const (
 	BySession  Reason = "session"  // the session's member
 	ByHome     Reason = "home"     // the session's home
@@ -27,109 +26,47 @@ const (
 	ColdBudget      Reason = Reason(fleet.ReasonBudget)
 	ColdQuota       Reason = Reason(fleet.ReasonQuota)
 	ColdCircuit     Reason = Reason(fleet.ReasonErrorThreshold) // its circuit is open
-	ColdProbe       Reason = "probe"                            // half-open, and another call is its probe
-	ColdCooldown    Reason = "cooldown"
-	ColdQuarantine  Reason = "quarantine"
+	ColdProbe       Reason = Reason(fleet.ReasonProbe)          // half-open, and another call is its probe
+	ColdCooldown    Reason = Reason(fleet.ReasonCooldown)
+	ColdQuarantine  Reason = Reason(fleet.ReasonQuarantine)
 	ColdManual      Reason = Reason(fleet.ReasonManual)
 
 	NotThere     Reason = Reason(fleet.DriftMissing)      // its backend does not have it
 	Unauthorized Reason = Reason(fleet.DriftUnauthorized) // its backend refuses the credential, for listing too
 )
 
-// absent says why a model cannot be called by what its backend was seen to have:
-// Healthy, where that is no reason.
-func absent(m *fleet.Model, now time.Time) Reason {
-	if d := m.Drift(now); d.Excludes() {
-		return Reason(d)
-	}
-	return Healthy
+// standing is how a member stands for one call.
+type standing struct {
+	fleet.Usability
+	refused bool // usable, but this call was not admitted: a limit is reached, or another call is its probe
 }
 
-// health is how a model stands at a moment.
-type health struct {
-	cold  Reason    // empty: it takes calls
-	until time.Time // when that may end; zero with cold: when a person says so
-	probe bool      // its circuit is half-open: a call needs the fleet's admission as its probe
-}
+// open reports whether the call can go there.
+func (s *standing) open() bool { return s.Usable && !s.refused }
 
-// healthOf reads a model's health off its record. Where several reasons hold the
-// first in fleet's order is told, and the last of their deadlines.
-func healthOf(m *fleet.Model, now time.Time) health {
-	var h health
-	s := &m.State
-	for i := range m.Maintenance {
-		if m.Maintenance[i].Covers(now) {
-			h.add(ColdMaintenance, m.Maintenance[i].Until)
-		}
+// of says how a member stands for a call that has met what it has.
+func (t *Tried) of(m *fleet.Model, seat int, now time.Time) standing {
+	s := standing{Usability: m.Usability(now)}
+	if s.Usable && t.Refused.Has(seat) {
+		s.refused, s.Until = true, t.Again
 	}
-	if b := &m.Spec.Budget; b.USD > 0 && s.BudgetUsed >= b.USD {
-		h.addUntil(ColdBudget, periodEnd(b.Period, s.BudgetStart), now)
-	}
-	if q := &m.Spec.Quota; q.Requests > 0 && s.QuotaUsed >= q.Requests {
-		h.addUntil(ColdQuota, periodEnd(q.Period, s.QuotaStart), now)
-	}
-	if s.Circuit != fleet.CircuitClosed {
-		h.circuit(s, now)
-	}
-	h.addUntil(ColdCooldown, s.CooldownUntil, now)
-	h.addUntil(ColdQuarantine, s.QuarantineUntil, now)
-	if s.Disabled {
-		if h.cold == "" {
-			h.cold = ColdManual
-		}
-		h.until = time.Time{}
-	}
-	return h
-}
-
-// circuit: an open one is half-open when its time is over, and then one call is
-// its probe.
-func (h *health) circuit(s *fleet.ModelState, now time.Time) {
-	switch {
-	case s.Circuit == fleet.CircuitOpen && now.Before(s.OpenUntil):
-		h.add(ColdCircuit, s.OpenUntil)
-	case s.ProbeOwner != "" && now.Before(s.ProbeUntil):
-		h.add(ColdProbe, s.ProbeUntil)
-	default:
-		h.probe = true
-	}
-}
-
-func (h *health) add(cold Reason, until time.Time) {
-	if h.cold == "" {
-		h.cold = cold
-	}
-	if until.After(h.until) {
-		h.until = until
-	}
-}
-
-func (h *health) addUntil(cold Reason, until, now time.Time) {
-	if now.Before(until) {
-		h.add(cold, until)
-	}
-}
-
-// periodEnd is when a period that began at start is over; zero for one that never
-// began.
-func periodEnd(p fleet.Period, start time.Time) time.Time {
-	if start.IsZero() {
-		return time.Time{}
-	}
-	return p.End(start)
+	return s
 }
 
 // mayLeave reports whether a pool's policy lets a session leave a member that is
-// cold for a reason until a time.
-func mayLeave(sw *fleet.Switch, cold Reason, until, now time.Time) bool {
-	switch cold {
-	case ColdCircuit, ColdProbe:
-		return sw.OnCircuitOpen
-	case ColdCooldown, ColdQuota, ColdBudget, WasRefused:
-		return sw.OnQuota && (sw.QuotaThreshold == nil || until.IsZero() || until.Sub(now) >= *sw.QuotaThreshold)
-	case ColdQuarantine:
-		return sw.OnPermanent
-	default: // a window, an order: nobody is to be kept there
+// not open: by any one of what holds. Where it is absent, or a window or an order
+// holds, nobody is to be kept there.
+func mayLeave(sw *fleet.Switch, s *standing, now time.Time) bool {
+	has := s.All.Has
+	circuit := has(fleet.ReasonErrorThreshold) || has(fleet.ReasonProbe) // of a half-open one a refusal is for its probe
+	quota := has(fleet.ReasonCooldown) || has(fleet.ReasonQuota) || has(fleet.ReasonBudget) || s.refused && !circuit
+	permanent := has(fleet.ReasonQuarantine)
+	switch {
+	case !circuit && !quota && !permanent, has(fleet.ReasonMaintenance), has(fleet.ReasonManual):
 		return true
+	case circuit && sw.OnCircuitOpen, permanent && sw.OnPermanent:
+		return true
+	default:
+		return quota && sw.OnQuota && (sw.QuotaThreshold == nil || s.Until.IsZero() || s.Until.Sub(now) >= *sw.QuotaThreshold)
 	}
 }

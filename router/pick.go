@@ -125,21 +125,18 @@ func look(snap *fleet.Snapshot, pool *fleet.Pool, ask *Ask, tried Tried, now tim
 		if ask.Needs.eligible(&m.Spec) != Healthy {
 			continue
 		}
-		if absent(m, now) != Healthy {
+		s := tried.of(m, i, now)
+		if s.Absent() {
 			v.absent = v.absent.With(i)
 			continue
 		}
 		v.eligible = v.eligible.With(i)
-		h := healthOf(m, now)
-		if h.cold == "" && tried.Refused.Has(i) {
-			h.cold, h.until = WasRefused, tried.Again
-		}
 		switch {
-		case h.cold != "":
-			v.until = earlier(v.until, h.until)
+		case !s.open():
+			v.until = earlier(v.until, s.Until)
 		case !tried.Failed.Has(i):
 			v.open = v.open.With(i)
-			if h.probe {
+			if s.Probe {
 				v.probes = v.probes.With(i)
 			}
 		}
@@ -175,18 +172,12 @@ func (v *sight) failover(ask *Ask) int {
 // was left by Decide, for another the policy decides; and each counts as a switch.
 func (v *sight) leave(session fleet.Session, active int, tried Tried, now time.Time) (time.Time, error) {
 	sw := &v.pool.Spec.Switch
-	h := healthOf(&v.snap.Models[v.pool.Members[active]], now)
-	if h.cold == "" && tried.Refused.Has(active) {
-		h.cold, h.until = WasRefused, tried.Again
-		if h.probe {
-			h.cold = ColdProbe
-		}
-	}
-	if !tried.Failed.Has(active) && !mayLeave(sw, h.cold, h.until, now) {
-		return h.until, ErrStays
+	s := tried.of(&v.snap.Models[v.pool.Members[active]], active, now)
+	if !tried.Failed.Has(active) && !mayLeave(sw, &s, now) {
+		return s.Until, ErrStays
 	}
 	if sw.MaxSwitches != nil && session.Switches >= *sw.MaxSwitches {
-		return h.until, ErrSwitchBudget
+		return s.Until, ErrSwitchBudget
 	}
 	return time.Time{}, nil
 }

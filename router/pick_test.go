@@ -169,56 +169,6 @@ func TestPick_Eligible(t *testing.T) {
 	}
 }
 
-func TestHealth_ByState(t *testing.T) {
-	hour, minute := noon.Add(time.Hour), noon.Add(time.Minute)
-	spec := fleet.ModelSpec{Budget: fleet.Budget{USD: 20, Period: fleet.DailyUTC}, Quota: fleet.Quota{Requests: 10, Period: fleet.Monthly}}
-	window := []fleet.Span{{From: noon.Add(-time.Hour), Until: noon}, {From: noon, Until: hour}}
-	for _, c := range []struct {
-		name  string
-		m     fleet.Model
-		cold  Reason
-		until time.Time
-		probe bool
-	}{
-		{name: "nobody used it", m: fleet.Model{Spec: spec}},
-		{name: "open", m: fleet.Model{State: openFor(time.Minute)}, cold: ColdCircuit, until: minute},
-		{name: "its time is over", m: fleet.Model{State: openFor(0)}, probe: true},
-		{name: "half-open", m: fleet.Model{State: fleet.ModelState{Circuit: fleet.CircuitHalfOpen}}, probe: true},
-		{name: "being probed", m: fleet.Model{State: fleet.ModelState{Circuit: fleet.CircuitHalfOpen, ProbeOwner: "w1", ProbeUntil: minute}}, cold: ColdProbe, until: minute},
-		{name: "a probe that ran out", m: fleet.Model{State: fleet.ModelState{Circuit: fleet.CircuitHalfOpen, ProbeOwner: "w1", ProbeUntil: noon}}, probe: true},
-		{name: "cooling down", m: fleet.Model{State: coolFor(time.Minute)}, cold: ColdCooldown, until: minute},
-		{name: "cooled down", m: fleet.Model{State: coolFor(0)}},
-		{name: "quarantine", m: fleet.Model{State: fleet.ModelState{QuarantineUntil: minute, CooldownUntil: hour}}, cold: ColdCooldown, until: hour},
-		{name: "open, and cooling down for longer", m: fleet.Model{State: fleet.ModelState{Circuit: fleet.CircuitOpen, OpenUntil: minute, CooldownUntil: hour}}, cold: ColdCircuit, until: hour},
-		{name: "disabled", m: fleet.Model{State: fleet.ModelState{Disabled: true, CooldownUntil: hour}}, cold: ColdCooldown},
-		{name: "maintenance", m: fleet.Model{Maintenance: window}, cold: ColdMaintenance, until: hour},
-		{name: "maintenance to come", m: fleet.Model{Maintenance: []fleet.Span{{From: minute, Until: hour}}}},
-		{name: "budget", m: fleet.Model{Spec: spec, State: fleet.ModelState{BudgetUsed: 20, BudgetStart: noon}}, cold: ColdBudget, until: noon.Add(12 * time.Hour)},
-		{name: "budget of yesterday", m: fleet.Model{Spec: spec, State: fleet.ModelState{BudgetUsed: 20, BudgetStart: noon.Add(-12*time.Hour - 1)}}},
-		{name: "nearly", m: fleet.Model{Spec: spec, State: fleet.ModelState{BudgetUsed: 19.99, BudgetStart: noon, QuotaUsed: 9, QuotaStart: noon}}},
-		{name: "quota", m: fleet.Model{Spec: spec, State: fleet.ModelState{QuotaUsed: 10, QuotaStart: noon}}, cold: ColdQuota, until: time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC)},
-	} {
-		want := health{c.cold, c.until, c.probe}
-		if got := healthOf(&c.m, noon); !got.until.Equal(want.until) || got.cold != want.cold || got.probe != want.probe {
-			t.Errorf("%s: %+v, want %+v", c.name, got, want)
-		}
-	}
-}
-
-func TestPeriodEnd(t *testing.T) {
-	for p, want := range map[fleet.Period]string{fleet.Hourly: "2026-11-21 13:00", fleet.DailyUTC: "2026-11-22 00:00", fleet.Weekly: "2026-11-23 00:00", fleet.Monthly: "2026-12-01 00:00"} {
-		if got := periodEnd(p, noon).Format("2006-01-02 15:04"); got != want {
-			t.Errorf("%s: %s, want %s", p, got, want)
-		}
-	}
-	if sunday := time.Date(2026, 11, 22, 23, 0, 0, 0, time.UTC); periodEnd(fleet.Weekly, sunday).Day() != 23 {
-		t.Error("a week ends with Sunday")
-	}
-	if monday := time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC); periodEnd(fleet.Weekly, monday).Day() != 30 {
-		t.Error("a week begins with Monday")
-	}
-}
-
 // Whatever happened to whichever members: what Pick chooses is open, it was not
 // tried, a failover_only one is no home and comes only after all members, and
 // Explain says the same.
@@ -249,7 +199,7 @@ func TestPick_Properties(t *testing.T) {
 		e := Explain(snap, p, ask, s, tried, noon)
 		open, members := Seats(0), Seats(0)
 		for i := range n {
-			if healthOf(&snap.Models[i], noon).cold == "" && !tried.Failed.Has(i) && !tried.Refused.Has(i) {
+			if snap.Models[i].Usability(noon).Usable && !tried.Failed.Has(i) && !tried.Refused.Has(i) {
 				open = open.With(i)
 			}
 			if p.Spec.Members[i].Role == fleet.RoleMember {

@@ -175,7 +175,7 @@ func (t *trip) none(d Decision, err error) error {
 func (t *trip) nobodyThere() bool {
 	now := t.r.opts.Now()
 	for _, i := range t.pool.Members {
-		if absent(&t.snap.Models[i], now) == Healthy {
+		if u := t.snap.Models[i].Usability(now); !u.Absent() {
 			return false
 		}
 	}
