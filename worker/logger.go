@@ -22,7 +22,7 @@ func Logger(cfg *config.Config) zerolog.Logger {
 	terminal := isatty.IsTerminal(os.Stderr.Fd())
 	var out io.Writer = os.Stderr
 	if cfg.Log.Format == "console" || cfg.Log.Format == "auto" && terminal {
-		out = zerolog.ConsoleWriter{Out: os.Stderr, TimeFormat: time.TimeOnly, NoColor: !terminal || os.Getenv("NO_COLOR") != ""}
+		out = zerolog.ConsoleWriter{Out: os.Stderr, TimeFormat: time.TimeOnly, NoColor: !terminal || os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb"}
 	}
 	return zerolog.New(out).Level(level).With().Timestamp().Logger()
 }

@@ -167,11 +167,11 @@ func (f *enqueueFlags) summary(ok int, failures map[string]int, took time.Durati
 	if f.out != "" {
 		text += "  -> " + f.out
 	}
-	fmt.Fprintf(os.Stderr, "%s  %s\n", text, short(took))
+	fmt.Fprintf(stderr, "%s  %s\n", text, short(took))
 	if failed == 0 {
 		return nil
 	}
-	fmt.Fprintln(os.Stderr, "lighterman dead ls lists those that failed")
+	fmt.Fprintln(stderr, "lighterman dead ls lists those that failed")
 	return exit(exitFailed, nil)
 }
 

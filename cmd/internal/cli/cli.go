@@ -19,7 +19,7 @@ import (
 
 // The exit codes, as the README documents them.
 const (
-	exitFailed      = 1   // some operations failed
+	exitFailed      = 1   // some operations failed, or the output could not be written
 	exitUsage       = 2   // usage, configuration or bad input; nothing was done
 	exitRedis       = 3   // Redis is unreachable or not fit
 	exitTimeout     = 4   // timed out waiting; the work continues
@@ -50,10 +50,15 @@ func usagef(format string, args ...any) error { return exit(exitUsage, fmt.Error
 func Main(cmd *cobra.Command) {
 	cmd.SilenceErrors, cmd.SilenceUsage = true, true
 	cmd.Version = Version()
+	cmd.SetOut(stdout)
+	cmd.SetErr(stderr)
 	cmd.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usagef("%w (%s --help lists the flags)", err, c.CommandPath())
 	})
 	ran, err := cmd.ExecuteC()
+	if lost := stdout.failed(); lost != nil && !errors.Is(err, lost) {
+		err = errors.Join(err, lost)
+	}
 	if err == nil {
 		return
 	}
@@ -63,7 +68,7 @@ func Main(cmd *cobra.Command) {
 			if line == "\n" {
 				continue // of an error that had nothing to add
 			}
-			fmt.Fprintf(os.Stderr, "%s: %s\n", ran.Name(), strings.TrimRight(line, "\n"))
+			fmt.Fprintf(stderr, "%s: %s\n", ran.Name(), strings.TrimRight(line, "\n"))
 		}
 	}
 	os.Exit(code)

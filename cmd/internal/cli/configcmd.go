@@ -40,7 +40,7 @@ func configCommand() *cobra.Command {
 
 	env := &cobra.Command{Use: "env", Short: "List the LIGHTERMAN_ variables", Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			t := newTable(c.OutOrStdout(), "VARIABLE", "DEFAULT", "WHAT")
+			t := newTable(c.OutOrStdout(), "VARIABLE", "DEFAULT", "WHAT").fold()
 			for _, v := range config.Env() {
 				t.row(v.Name, v.Default, v.Desc)
 			}

@@ -52,7 +52,7 @@ func deadList() *cobra.Command {
 			}
 			return nil
 		}
-		t := newTable(out, "ID", "REASON", "STATE", "QUEUE", "KIND", "AGE", "RETRY", "ERROR")
+		t := newTable(out, "ID", "REASON", "STATE", "QUEUE", "KIND", "AGE", "RETRY", "ERROR").least("RETRY", "KIND", "QUEUE", "STATE", "ERROR")
 		for _, d := range letters {
 			t.row(d.ID, d.Reason, orDash(d.State), orDash(d.Queue), orDash(d.Kind), ago(d.At), retryText(d.RetryOf, d.RetriedAs), oneLine(deadText(d.Error), 60))
 		}

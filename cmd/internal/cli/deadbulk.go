@@ -59,7 +59,7 @@ func (b *bulk) goAhead(n int) error {
 	if b.yes || !canAsk() {
 		return nil
 	}
-	fmt.Fprintf(os.Stderr, "%s %d dead letters? [y/N] ", b.verb, n)
+	fmt.Fprintf(stderr, "%s %d dead letters? [y/N] ", b.verb, n)
 	answer, err := bufio.NewReader(os.Stdin).ReadString('\n')
 	if answer = strings.ToLower(strings.TrimSpace(answer)); err != nil && answer == "" || answer != "y" && answer != "yes" {
 		return exit(exitUsage, errors.New("nothing was done"))

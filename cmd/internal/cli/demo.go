@@ -67,7 +67,7 @@ type demo struct {
 	drainErr   error
 }
 
-func (d *demo) say(format string, args ...any) { fmt.Printf(format+"\n", args...) }
+func (d *demo) say(format string, args ...any) { fmt.Fprintf(stdout, format+"\n", args...) }
 
 func (d *demo) run(ctx context.Context) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, 80*time.Second)

@@ -29,7 +29,7 @@ type live struct {
 func newLive(d *demo) *live {
 	l := &live{d: d, began: time.Now(), stop: make(chan struct{}), change: make(chan struct{})}
 	every := 2 * time.Second
-	if isTerminal(os.Stdout) {
+	if canRedraw(os.Stdout) {
 		every = 200 * time.Millisecond
 	}
 	l.done.Go(func() {
@@ -90,20 +90,21 @@ func (l *live) draw() {
 	bar := strings.Repeat("#", 30*(ok+failed)/l.d.count)
 	text := fmt.Sprintf("%6s  [%-30s] %4d/%d done   waiting %-4d running %-3d to be retried %-3d failed %d",
 		short(time.Since(l.began)), bar, ok+failed, l.d.count, counts.Sum("waiting"), counts.Sum("running"), counts.Sum("delayed"), failed)
-	if isTerminal(os.Stdout) {
-		fmt.Print("\r\x1b[K" + text)
+	if canRedraw(os.Stdout) {
+		stdout.redraw(clipWidth(text, stdout.width()-1)) // one that wraps could not be drawn over
 		return
 	}
-	fmt.Println(text)
+	fmt.Fprintln(stdout, text)
 }
 
 // note writes a line of the story.
 func (l *live) note(format string, args ...any) {
 	text := fmt.Sprintf("%6s  "+format, append([]any{short(time.Since(l.began))}, args...)...)
-	if isTerminal(os.Stdout) {
-		text = "\r\x1b[K" + paint(os.Stdout, yellow, text)
+	if canRedraw(os.Stdout) {
+		stdout.redraw("")
+		text = paint(os.Stdout, yellow, text)
 	}
-	fmt.Println(text)
+	fmt.Fprintln(stdout, text)
 }
 
 // end draws the last state; more calls do nothing.
@@ -112,6 +113,6 @@ func (l *live) end() {
 		close(l.stop)
 		l.done.Wait()
 		l.draw()
-		fmt.Println()
+		fmt.Fprintln(stdout)
 	})
 }

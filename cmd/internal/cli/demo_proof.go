@@ -50,7 +50,7 @@ func (p *proof) line(holds bool, format string, args ...any) {
 		mark = paint(os.Stdout, red, "BROKEN")
 		p.broken++
 	}
-	fmt.Printf("  %s  %s\n", mark, fmt.Sprintf(format, args...))
+	fmt.Fprintf(stdout, "  %s  %s\n", mark, fmt.Sprintf(format, args...))
 }
 
 func (d *demo) proveCompleted(p *proof, records []lua.Record, counts lua.Counts) {

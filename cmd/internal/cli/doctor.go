@@ -153,7 +153,7 @@ func (f *finding) fixable(fixed bool) {
 
 func printFindings(cmd *cobra.Command, findings []finding) error {
 	out := cmd.OutOrStdout()
-	t := newTable(out, "CODE", "CHECK", "SEVERITY", "WHAT")
+	t := newTable(out, "CODE", "CHECK", "SEVERITY", "WHAT").fold()
 	bad := 0
 	for _, f := range findings {
 		what := f.What
@@ -170,7 +170,7 @@ func printFindings(cmd *cobra.Command, findings []finding) error {
 	}
 	for _, f := range findings {
 		if f.Remedy != "" && !f.Fixed && f.Severity != sevOK {
-			fmt.Fprintf(out, "\n%s: %s", f.Code, f.Remedy)
+			fmt.Fprintf(out, "\n%s", foldFor(out, f.Code+": "+f.Remedy))
 		}
 	}
 	text := fmt.Sprintf("%d error(s)", bad)

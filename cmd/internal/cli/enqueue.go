@@ -197,7 +197,13 @@ func (f *enqueueFlags) run(cmd *cobra.Command, cfg *config.Config, args []string
 	default:
 		err = errors.Join(f.printIDs(cmd, sent), err)
 	}
-	return errors.Join(err, closeOut())
+	err = errors.Join(err, closeOut())
+	if stdout.failed() != nil { // where they would have been
+		for _, n := range sent {
+			fmt.Fprintf(stderr, "%s: accepted: %s\n", cmd.Name(), n.id)
+		}
+	}
+	return err
 }
 
 func (f *enqueueFlags) client(ctx context.Context, cfg *config.Config, store *lua.Store) (*producer.Client, error) {

@@ -52,7 +52,7 @@ func followOne(ctx context.Context, out io.Writer, client *producer.Client, id l
 	}
 	t := &transcript{out: out}
 	if isTerminal(os.Stderr) {
-		t.aside = os.Stderr
+		t.aside = stderr
 		watching, stop := context.WithCancel(ctx)
 		done := make(chan struct{})
 		go func() {

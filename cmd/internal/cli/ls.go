@@ -70,7 +70,7 @@ func printTraces(cmd *cobra.Command, how format, traces []lm.Trace) error {
 		}
 		return nil
 	}
-	tab := newTable(out, "ID", "STATE", "OUTCOME", "QUEUE", "KIND", "MODEL", "ATTEMPTS", "CRASHES", "AGE", "WORKER")
+	tab := newTable(out, "ID", "STATE", "OUTCOME", "QUEUE", "KIND", "MODEL", "ATTEMPTS", "CRASHES", "AGE", "WORKER").least("WORKER", "KIND", "CRASHES", "ATTEMPTS", "QUEUE", "MODEL")
 	for _, t := range traces {
 		tab.row(t.ID, t.State, orDash(string(t.Outcome)), t.Queue, t.Kind, orDash(t.Model), t.Attempts, t.CrashesTotal, ago(t.Created), orDash(t.Owner))
 	}

@@ -4,12 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"strings"
-	"text/tabwriter"
 	"time"
-
-	"github.com/mattn/go-isatty"
 )
 
 // format is how a command prints its data.
@@ -24,37 +20,6 @@ func validFormat(value string, offered ...string) (format, error) {
 	}
 	return "", usagef("--output %q: want %s", value, strings.TrimPrefix(strings.Join(offered, ", "), ", "))
 }
-
-// table writes aligned columns.
-type table struct {
-	w *tabwriter.Writer
-}
-
-func newTable(out io.Writer, columns ...string) *table {
-	t := &table{w: tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)}
-	t.row(anys(columns)...)
-	return t
-}
-
-func anys(words []string) []any {
-	list := make([]any, len(words))
-	for i, w := range words {
-		list[i] = w
-	}
-	return list
-}
-
-func (t *table) row(cells ...any) {
-	for i, c := range cells {
-		if i > 0 {
-			fmt.Fprint(t.w, "\t")
-		}
-		fmt.Fprint(t.w, c)
-	}
-	fmt.Fprintln(t.w)
-}
-
-func (t *table) flush() error { return t.w.Flush() }
 
 // printJSON writes one indented JSON value.
 func printJSON(out io.Writer, v any) error {
@@ -73,25 +38,6 @@ func printLines[T any](out io.Writer, items []T) error {
 	}
 	return nil
 }
-
-// isTerminal reports whether a file is a terminal.
-func isTerminal(f *os.File) bool { return isatty.IsTerminal(f.Fd()) }
-
-// paint colours text on a terminal; NO_COLOR turns it off (no-color.org).
-func paint(f *os.File, code, text string) string {
-	if !isTerminal(f) || os.Getenv("NO_COLOR") != "" {
-		return text
-	}
-	return "\x1b[" + code + "m" + text + "\x1b[0m"
-}
-
-// The colours in use.
-const (
-	green  = "32"
-	red    = "31"
-	yellow = "33"
-	dim    = "2"
-)
 
 // ago is a short age.
 func ago(t time.Time) string {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 
@@ -59,7 +58,7 @@ func queueCommand(name, about string, paused bool) *cobra.Command {
 		}
 		for _, o := range orders {
 			if !o.Known {
-				fmt.Fprintf(os.Stderr, "%s: %s: no worker serves this queue and nothing was ever in it%s\n", name, o.Queue, didYouMean(o.Queue, known))
+				fmt.Fprintf(stderr, "%s: %s: no worker serves this queue and nothing was ever in it%s\n", name, o.Queue, didYouMean(o.Queue, known))
 			}
 		}
 		if how == "json" {

@@ -25,7 +25,7 @@ type progress struct {
 // newProgress makes one; drawn asks for the bar, where there is a terminal.
 func newProgress(what string, total int, drawn bool) *progress {
 	p := &progress{what: what, total: total, last: time.Now()}
-	if drawn && isTerminal(os.Stderr) {
+	if drawn && canRedraw(os.Stderr) {
 		p.bar = progressbar.NewOptions(total, progressbar.OptionSetWriter(os.Stderr), progressbar.OptionSetDescription(what),
 			progressbar.OptionShowCount(), progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish(),
 			progressbar.OptionEnableColorCodes(os.Getenv("NO_COLOR") == ""))
@@ -42,7 +42,7 @@ func (p *progress) add(n, bad int) {
 		_ = p.bar.Add(n)
 	case time.Since(p.last) >= quietEvery:
 		p.last = time.Now()
-		fmt.Fprintf(os.Stderr, "%s %d/%d, failed %d\n", p.what, p.done, p.total, p.bad)
+		fmt.Fprintf(stderr, "%s %d/%d, failed %d\n", p.what, p.done, p.total, p.bad)
 	}
 }
 

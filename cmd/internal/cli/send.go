@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strconv"
 	"strings"
 
@@ -55,7 +54,7 @@ func (f *enqueueFlags) send(ctx context.Context, cmd *cobra.Command, client *pro
 			if len(list) == 1 {
 				return nil, exit(code, f.refusal(batch[i], a))
 			}
-			fmt.Fprintf(os.Stderr, "%s: %v\n", cmd.Name(), f.refusal(batch[i], a))
+			fmt.Fprintf(stderr, "%s: %v\n", cmd.Name(), f.refusal(batch[i], a))
 		}
 	}
 	if refused == 0 {
@@ -104,7 +103,7 @@ func (f *enqueueFlags) good(cmd *cobra.Command, client *producer.Client, list []
 		errs = append(errs, fmt.Errorf("no line is good; nothing was enqueued"))
 	case f.skipBad:
 		for _, err := range errs {
-			fmt.Fprintf(os.Stderr, "%s: %v (left out)\n", cmd.Name(), err)
+			fmt.Fprintf(stderr, "%s: %v (left out)\n", cmd.Name(), err)
 		}
 		return good, nil
 	default:

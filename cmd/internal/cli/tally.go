@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 
 	"github.com/lighterman/lighterman/lua"
@@ -73,7 +72,7 @@ func (c *complaints) say(err error) bool {
 	c.lost = c.lost || lua.IsPassing(err)
 	if c.said < fewErrors && !c.lost {
 		c.said++
-		fmt.Fprintf(os.Stderr, "%s: %v\n", c.cmd.Name(), err)
+		fmt.Fprintf(stderr, "%s: %v\n", c.cmd.Name(), err)
 	}
 	return true
 }

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"io"
-	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -16,7 +15,7 @@ import (
 // concurrently.
 type transcript struct {
 	out   io.Writer
-	aside *os.File // where a person reads what is no text; nil: nobody does
+	aside *screen // where a person reads what is no text; nil: nobody does
 
 	mu    sync.Mutex
 	held  string // the text as of now
@@ -142,5 +141,5 @@ func (t *transcript) noteLocked(text string) {
 	if t.shown != "" {
 		before, after = "  ", "  " // in the middle of a line
 	}
-	_, _ = io.WriteString(t.aside, before+paint(t.aside, dim, text)+after)
+	_, _ = io.WriteString(t.aside, before+paint(t.aside.file, dim, text)+after)
 }

@@ -127,7 +127,7 @@ func printWorkers(cmd *cobra.Command, workers []workerStatus, now time.Time) err
 		fmt.Fprintln(out, "no worker runs")
 		return nil
 	}
-	t := newTable(out, "NAME", "OWNER", "HOST", "PID", "STATE", "RUNNING", "QUEUES", "UPTIME", "SEEN")
+	t := newTable(out, "NAME", "OWNER", "HOST", "PID", "STATE", "RUNNING", "QUEUES", "UPTIME", "SEEN").least("HOST", "QUEUES", "UPTIME", "PID", "SEEN", "OWNER")
 	for _, w := range workers {
 		uptime := "-"
 		if !w.Started.IsZero() {
