@@ -26,7 +26,7 @@ func (c *contact) note(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
-	case err != nil && lua.IsPassing(err):
+	case err != nil && (lua.IsPassing(err) || lua.IsDenied(err)):
 		c.lost = true
 	case err == nil && c.lost:
 		c.lost = false

@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -23,11 +24,16 @@ const (
 )
 
 // again calls try until it succeeds, fails for a reason that waiting does not
-// mend, patience is over or ctx is done.
+// mend, patience is over or ctx is done. A server that denies the command is
+// unavailable at once: only a person changes rights and passwords, and until then
+// nothing may be counted against an operation.
 func again(ctx context.Context, patience time.Duration, try func() error) error {
 	until := time.Now().Add(patience)
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
 		err := try()
+		if IsDenied(err) {
+			return fmt.Errorf("%w: %w", lm.ErrUnavailable, err)
+		}
 		if err == nil || !IsPassing(err) {
 			return err
 		}
@@ -58,25 +64,42 @@ func IsPassing(err error) bool {
 	if errors.Is(err, lm.ErrUnavailable) {
 		return true
 	}
-	text := err.Error()
-	for _, code := range passing {
-		if strings.Contains(text, code) {
-			return true
-		}
+	if strings.Contains(err.Error(), "all sentinels") || strings.Contains(err.Error(), "cluster has no nodes") {
+		return true // go-redis found nobody to ask
 	}
-	return false
+	code, text := answerCode(err)
+	return slices.Contains(passing, code) || strings.HasPrefix(text, "max number of clients")
 }
 
-// passing are the words by which errors that pass are known: Redis's own codes,
-// and what go-redis says when it finds nobody to ask.
+// passing are the codes of Redis's errors that pass by themselves. Only the code
+// is looked at: the text behind it may hold any word, the name of a key too.
 var passing = []string{
-	"LOADING", "BUSY ", // starts; runs somebody's long script
-	"TRYAGAIN", "MOVED ", "ASK ", "UNBLOCKED", "CLUSTERDOWN", // slots move, or a master is being replaced
+	"LOADING", "BUSY", // starts; runs somebody's long script
+	"TRYAGAIN", "MOVED", "ASK", "UNBLOCKED", "CLUSTERDOWN", // slots move, or a master is being replaced
 	"MASTERDOWN", "READONLY", "NOREPLICAS", // fails over
 	"MISCONF", // cannot write its disk, and takes no more until it can
-	"max number of clients",
-	"all sentinels", "cluster has no nodes",
 }
+
+// IsDenied reports whether Redis refused a whole command because of the user's
+// rights or password; nothing was written.
+func IsDenied(err error) bool {
+	code, _ := answerCode(err)
+	return slices.Contains(denied, code)
+}
+
+// answerCode returns the code of Redis's error answer and the text behind it; both
+// are empty for other errors. Redis 7.0 puts "ERR -" before the code of an error
+// that ended a script.
+func answerCode(err error) (code, text string) {
+	var answer redis.Error
+	if !errors.As(err, &answer) {
+		return "", ""
+	}
+	code, text, _ = strings.Cut(strings.TrimPrefix(answer.Error(), "ERR -"), " ")
+	return code, text
+}
+
+var denied = []string{"NOPERM", "NOAUTH", "WRONGPASS"}
 
 // IsLost reports whether contact with Redis was lost: no connection, none in
 // time, or one that broke before the reply.
