@@ -20,7 +20,7 @@ type Call struct {
 	Run     string
 	Agent   string
 	Attempt int           // 1 for the first try of the operation
-	Try     int           // calls that this claim has made of the step before this one
+	Try     int           // calls of models that this claim has made for the step before this one
 	Epoch   Epoch         // of the claim that makes it: new with every try, takeover and return from a park
 	Last    string        // the model that answered the operation's call before this one; empty: none yet
 	Memo    *sync.Map     // what a caller remembers between the calls of one claim; nil: nothing
@@ -37,8 +37,12 @@ type Answer struct {
 	Model string // the member that answered
 	// Route tells of the choices on the way that were not the usual one, each with
 	// a reason for every member: "v12 chat: a rate_limited, b failover, c cooldown".
-	// Beside an error it alone is set, and ends with how every member stood then.
+	// Beside an error it and Tries alone are set, and it ends with how every member
+	// stood then.
 	Route []string `json:",omitempty"`
+	// Tries is how many numbers of tries the call has used, from Call.Try on: the
+	// next call of the same step and claim begins behind them. 0: one.
+	Tries int `json:"-"`
 }
 
 // FrameType says what a frame of a token stream carries.

@@ -15,8 +15,8 @@ type Outcome struct {
 	CostUSD        float64
 	Op             lm.TraceID
 	Tenant         string
-	// Key is the call's replay key, operation/step/attempt/try: one that was
-	// recorded before is not counted again. Empty: never compared.
+	// Key is the call's replay key, operation/step/epoch/try: one that was recorded
+	// before is not counted again. Empty: never compared.
 	Key string
 	// CircuitEpoch is that of the snapshot or admission under which the call
 	// began; a result of an older circuit moves no breaker. It counts all the same.

@@ -45,12 +45,13 @@ func (o *Op) infer(ctx context.Context, name, kind string, body json.RawMessage)
 			return answer, true, nil
 		}
 	}
-	answer, err = o.call(ctx, name, kind, o.model(kind, body), body)
+	answer, err = o.call(ctx, name, kind, o.model(kind, body), body, 0)
 	return answer, false, err
 }
 
-// call makes one model call.
-func (o *Op) call(ctx context.Context, name, kind, model string, body json.RawMessage) (lm.Answer, error) {
+// call makes one model call, after so many tries of this claim for the same step. With
+// an error the answer's Tries alone is set.
+func (o *Op) call(ctx context.Context, name, kind, model string, body json.RawMessage, tried int) (lm.Answer, error) {
 	if err := o.enter(ctx, lm.Inferring); err != nil {
 		return lm.Answer{}, err
 	}
@@ -62,7 +63,7 @@ func (o *Op) call(ctx context.Context, name, kind, model string, body json.RawMe
 	r := &o.claim.Request
 	call := lm.Call{
 		Kind: kind, Model: model, Body: body, Key: o.Key(name), ID: o.claim.ID,
-		Tenant: r.Tenant, Thread: r.Thread, Run: r.Run, Agent: r.Agent, Attempt: o.Attempt(),
+		Tenant: r.Tenant, Thread: r.Thread, Run: r.Run, Agent: r.Agent, Attempt: o.Attempt(), Try: tried,
 		Epoch: o.claim.Fence.Epoch, Last: o.lastModel(), Memo: &o.memo,
 		Lost: o.lost(),
 	}
@@ -77,7 +78,7 @@ func (o *Op) call(ctx context.Context, name, kind, model string, body json.RawMe
 	o.p.opts.Metrics.stage(lm.Inferring, began)
 	if err != nil {
 		o.went(answer.Route)
-		return lm.Answer{}, err
+		return lm.Answer{Tries: answer.Tries}, err
 	}
 	failpoint.At("inferred")
 	if err := speech.end(true); err != nil {

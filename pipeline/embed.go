@@ -37,7 +37,7 @@ func embed(ctx context.Context, op *Op) (any, error) {
 		answer, _, err := op.infer(ctx, "turn:1", r.Kind, r.Body)
 		return answer, err
 	}
-	e := &embedding{op: op, body: body, ends: ends, pool: op.model(r.Kind, r.Body), done: make([]*vectors, len(ends))}
+	e := &embedding{op: op, body: body, ends: ends, pool: op.model(r.Kind, r.Body), done: make([]*vectors, len(ends)), tried: make([]int, len(ends))}
 	e.restore()
 	if err := e.run(ctx); err != nil {
 		return nil, err
@@ -51,6 +51,10 @@ type embedding struct {
 	body *embeddings
 	ends []int  // where the batches end
 	pool string // whom the request names
+	// tried is how many tries of this claim a batch has had: another member is asked
+	// under other replay keys, else its calls would count as repeats. A batch's own
+	// call alone touches it.
+	tried []int
 
 	mu    sync.Mutex // over what follows, while batches run
 	model string     // the member that answers; empty: none yet
@@ -134,7 +138,8 @@ func (e *embedding) ask(ctx context.Context, i int, whom string) (*vectors, erro
 	if err != nil {
 		return nil, lm.Permanent(fmt.Errorf("encode a batch: %w", err))
 	}
-	answer, err := e.op.call(ctx, batchName(i), "embed", whom, body)
+	answer, err := e.op.call(ctx, batchName(i), "embed", whom, body, e.tried[i])
+	e.tried[i] += max(answer.Tries, 1)
 	if err != nil {
 		return nil, err
 	}

@@ -52,7 +52,9 @@ func (t *trip) holds() time.Duration { return max(t.call.Timeout, admissionFor) 
 func (t *trip) owner() string { return t.r.opts.Owner + "/" + string(t.call.ID) }
 
 // tryKey is the replay key of one call of a member: of the step, the claim and the
-// number of the try in it.
+// number of the try in it. Each call that a claim makes has its own, also where it asks
+// for a step again, so that what is recorded twice counts once and nothing counts as
+// another's repeat.
 func (t *trip) tryKey() string {
 	return t.call.Key + "/" + strconv.FormatInt(int64(t.call.Epoch), 10) + "/" + strconv.Itoa(t.tries)
 }

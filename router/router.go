@@ -70,7 +70,7 @@ func New(o Options) *Router {
 // operation is to wait, with no attempt counted; UnknownModel; ContextOverflow and
 // InvalidRequest where no member could serve the call; else the provider's, with
 // ErrPoolExhausted in its chain where every member was tried. With an error the
-// answer's Route alone is set.
+// answer's Route and Tries alone are set.
 func (r *Router) Call(ctx context.Context, call lm.Call) (lm.Answer, error) {
 	r.fresh(ctx, &call)
 	snap := r.opts.Snapshot()
@@ -80,13 +80,14 @@ func (r *Router) Call(ctx context.Context, call lm.Call) (lm.Answer, error) {
 		return lm.Answer{}, lm.Errorf(lm.UnknownModel, "model %q is not declared here", clip(call.Model))
 	}
 	ask := &Ask{Key: HomeKey(pool, &call), Needs: needsOf(snap, pool, &call)}
-	t := trip{r: r, call: call, snap: snap, pool: pool, ask: ask, here: -1, stream: newStream(call.Stream)}
+	t := trip{r: r, call: call, snap: snap, pool: pool, ask: ask, here: -1, tries: call.Try, stream: newStream(call.Stream)}
 	t.stick(ctx)
 	answer, err := t.run(ctx)
 	if err != nil {
-		return lm.Answer{Route: t.told(ctx, err)}, err
+		answer = lm.Answer{Route: t.told(ctx, err)}
 	}
-	return answer, nil
+	answer.Tries = t.tries - call.Try
+	return answer, err
 }
 
 // freshened marks in a call's memo that its claim has asked for a fresh snapshot.

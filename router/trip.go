@@ -27,7 +27,7 @@ type trip struct {
 	here     int             // the seat that was called last; -1: none, or it was left
 	fails    int             // in a row, here
 	failures int             // in all
-	tries    int             // calls in all
+	tries    int             // the number of the next call: those of the claim's step before it count
 	kinds    map[int]lm.Kind // of the last failure of each seat; nil: none has failed
 	last     error           // the last failure
 	passing  error           // the last one that may pass by itself
