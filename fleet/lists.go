@@ -55,6 +55,24 @@ func (m *Manager) pickRecords(all []lua.Observation) map[string]lua.Observation 
 	return records
 }
 
+// concerns says of a backend whose credential this Manager goes by: its own, or, for
+// an onlooker, that of the worker that listed the backend last. Where none has, an
+// onlooker takes any for the one in use.
+func (m *Manager) concerns(backend string, records map[string]lua.Observation) concerns {
+	if !m.opts.Onlooker {
+		return func(credential string) bool { return credential == m.opts.Credentials[backend] }
+	}
+	return func(credential string) bool {
+		r, looked := records[backend]
+		for _, b := range m.opts.Spec.Backends {
+			if b.ID == backend && looked {
+				return r.Name == lua.NewListName(b.ID, b.Provider, b.URL, credential)
+			}
+		}
+		return true
+	}
+}
+
 // takeStock reads the lists that are new and answers the inventory by all of them.
 // Lists that have outlived their time are none.
 func (m *Manager) takeStock(ctx context.Context, st lua.FleetState) (*inventory, map[string]lua.Observation, error) {

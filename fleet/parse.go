@@ -19,9 +19,13 @@ func (h hash) num(field string) int64 {
 
 func (h hash) at(field string) time.Time { return atMS(h.num(field)) }
 
+// concerns reports whether what is recorded of a credential, by its hash, is about
+// the one that a reader of the record uses.
+type concerns func(credential string) bool
+
 // modelState reads a model's record at a server time. A backend that is paused or
-// barred for this credential pauses or bars its models.
-func modelState(h, backend hash, credential string, now time.Time, by lua.Breaker) ModelState {
+// barred for the reader's credential pauses or bars its models.
+func modelState(h, backend hash, ours concerns, now time.Time, by lua.Breaker) ModelState {
 	s := ModelState{
 		Disabled: h["disabled"] == "1", Failures: int(h.num("failures")), Opened: int(h.num("opened")), Circuit: Circuit(h["circuit"]),
 		CircuitEpoch: h.num("epoch"), OpenUntil: h.at("open_until"), ProbeOwner: h["probe_owner"], ProbeUntil: h.at("probe_until"),
@@ -37,7 +41,7 @@ func modelState(h, backend hash, credential string, now time.Time, by lua.Breake
 	if until := backend.at("cooldown_until"); until.After(s.CooldownUntil) {
 		s.CooldownUntil, s.CooldownScope = until, AsideBackend
 	}
-	if until := backend.at("quarantine_until"); until.After(s.QuarantineUntil) && backend["quarantine_credential"] == credential {
+	if until := backend.at("quarantine_until"); until.After(s.QuarantineUntil) && ours(backend["quarantine_credential"]) {
 		s.QuarantineUntil, s.QuarantineKind, s.QuarantineScope = until, backend["quarantine_kind"], AsideBackend
 	}
 	return s

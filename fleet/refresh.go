@@ -255,7 +255,7 @@ func (m *Manager) state(ctx context.Context) (observed, error) {
 	}
 	for i, spec := range now.spec.Models {
 		o.fields[spec.ID] = raw.Models[i]
-		o.models[spec.ID] = modelState(raw.Models[i], o.backends[spec.Backend], m.opts.Credentials[spec.Backend], raw.Now, m.breaker)
+		o.models[spec.ID] = modelState(raw.Models[i], o.backends[spec.Backend], m.concerns(spec.Backend, records), raw.Now, m.breaker)
 	}
 	return o, nil
 }

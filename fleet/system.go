@@ -107,7 +107,7 @@ func (m *Manager) System(ctx context.Context) (SystemState, error) {
 	}
 	_, backends, _ := o.stock.spec.names()
 	for _, id := range backends {
-		p := provider(id, o.backends[id], m.opts.Credentials[id], s.Models, now)
+		p := provider(id, o.backends[id], m.concerns(id, o.records), s.Models, now)
 		if r, looked := o.records[id]; looked {
 			p.observed(r)
 		}
@@ -142,10 +142,10 @@ func view(m *Model, h hash, now time.Time) ModelView {
 	return v
 }
 
-func provider(id string, h hash, credential string, models []ModelView, now time.Time) ProviderState {
+func provider(id string, h hash, ours concerns, models []ModelView, now time.Time) ProviderState {
 	p := ProviderState{
 		ID: id, AvailabilityScore: 1, TotalCost: usd(h.num("cost")), CooldownRemaining: max(h.at("cooldown_until").Sub(now), 0), LastProbe: h.at("last_probe"),
-		AuthValid: !h.at("quarantine_until").After(now) || h["quarantine_credential"] != credential,
+		AuthValid: !h.at("quarantine_until").After(now) || !ours(h["quarantine_credential"]),
 	}
 	if score, err := strconv.ParseFloat(h["score"], 64); err == nil {
 		p.AvailabilityScore = score

@@ -95,6 +95,7 @@ func (w *Worker) route(ctx context.Context) (*router.Router, error) {
 		return nil, err
 	}
 	o.Snapshot, o.Now, o.Fresh = w.fleet.Snapshot, w.fleet.Now, w.fleet.Fresh
+	w.metrics.MustRegister(router.SetAside{Snapshot: o.Snapshot, Now: o.Now})
 	o.Sessions, o.Outcomes = w.fleet, realOnly{w.fleet, builtIn(w.cfg)}
 	w.defaults = &defaults{named: NamedDefaults(w.cfg), snapshot: o.Snapshot, real: len(backends) > 0}
 	w.reconcile(listers)

@@ -37,6 +37,24 @@ func (d *doctor) backends(ctx context.Context) {
 		d.say("LM022", "backends", sevOK, fmt.Sprintf("%d were looked at, none fails", looked), "")
 	}
 	d.models(m.Snapshot(), m)
+	d.setAside(state)
+}
+
+// setAside tells the models that take no calls, or not all, for a reason that
+// nobody has ordered or declared.
+func (d *doctor) setAside(state fleet.SystemState) {
+	var aside []string
+	for _, m := range state.Models {
+		if m.Reason != "" && m.Scope != fleet.AsideOperator && m.Reason != fleet.ReasonMissing { // LM023 tells those
+			aside = append(aside, m.ID+": "+reasonText(m, state.At))
+		}
+	}
+	if len(aside) == 0 {
+		d.say("LM024", "set aside", sevOK, "no model", "")
+		return
+	}
+	d.say("LM024", "set aside", sevWarning, strings.Join(aside, "; "),
+		"unauthorized: the credential, or what it may use; else it ends by itself; lighterman models reset MODEL ends it now, but for budgets")
 }
 
 func (d *doctor) models(snap *fleet.Snapshot, m *fleet.Manager) {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	lm "github.com/lighterman/lighterman"
@@ -168,17 +169,26 @@ func printModels(cmd *cobra.Command, s fleet.SystemState) error {
 	return t.flush()
 }
 
+// reasonText is why a model is on standby, and in brackets whose matter that is where
+// it is not the model's own, what the provider said, and for how long.
 func reasonText(m fleet.ModelView, now time.Time) string {
-	switch {
-	case m.Reason == "":
+	if m.Reason == "" {
 		return "-"
-	case m.QuarantineUntil.After(now):
-		return fmt.Sprintf("%s (%s, %s)", m.Reason, m.QuarantineKind, left(m.QuarantineUntil.Sub(now)))
-	case m.Until.After(now):
-		return fmt.Sprintf("%s (%s)", m.Reason, left(m.Until.Sub(now)))
-	default:
+	}
+	var facts []string
+	if m.Scope == fleet.AsideBackend {
+		facts = append(facts, "backend")
+	}
+	if m.SetAside == fleet.ReasonQuarantine {
+		facts = append(facts, m.QuarantineKind)
+	}
+	if m.Until.After(now) {
+		facts = append(facts, left(m.Until.Sub(now)))
+	}
+	if len(facts) == 0 {
 		return string(m.Reason)
 	}
+	return fmt.Sprintf("%s (%s)", m.Reason, strings.Join(facts, ", "))
 }
 
 func circuitText(m fleet.ModelView, now time.Time) string {

@@ -119,3 +119,40 @@ func TestLock_SaysWhoHoldsIt(t *testing.T) {
 		t.Errorf("%+v", v)
 	}
 }
+
+// A person who looks has no credentials, and sees what the workers see.
+func TestModels_ABarredBackendShows(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	s := on(t, server)
+	s = s.with("LIGHTERMAN_CONFIG=" + s.file("fleet.yaml", modelsFile))
+	m, err := fleet.New(storeOf(t, server), fleet.Options{
+		Spec:        fleet.Spec{Models: []fleet.ModelSpec{{ID: "small", Backend: "sim"}, {ID: "sim", Backend: "sim"}}},
+		Credentials: map[string]string{"sim": "a hash"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Load(background); err != nil {
+		t.Fatal(err)
+	}
+	for _, model := range []string{"small", "sim"} { // twice: of its models two are refused
+		if err := m.Record(background, fleet.Outcome{Model: model, Backend: "sim", Kind: lm.Unauthorized}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, command := range [][]string{{"models"}, {"pools"}, {"pools", "explain", "chat"}, {"doctor"}} {
+		r := s.run(append([]string{"lighterman"}, command...)...)
+		if command[0] != "pools" && !containsAll(r.out, []string{"error_threshold (backend, unauthorized, 14m"}) || command[0] == "pools" && !containsAll(r.out, []string{"quarantine for 14m"}) {
+			t.Errorf("%v: %s%s", command, r.out, r.err)
+		}
+	}
+	state := decode[fleet.SystemState](t, s.run("lighterman", "models", "-o", "json").ok())
+	if v := state.Models[0]; v.SetAside != fleet.ReasonQuarantine || v.Scope != fleet.AsideBackend || v.Until.Before(state.At.Add(14*time.Minute)) {
+		t.Errorf("json: %+v", v)
+	}
+	s.run("lighterman", "models", "reset", "small").ok()
+	if out := s.run("lighterman", "models").ok(); containsAll(out, []string{"unauthorized"}) && !containsAll(out, []string{"active"}) {
+		t.Errorf("after reset: %s", out)
+	}
+}
