@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -17,6 +18,7 @@ type Foreign struct {
 	ID      lm.TraceID
 	Request lm.Request
 	Verdict string // empty, or why the entry is malformed, as a code word
+	Detail  string // which field is wrong, and what would be right
 }
 
 // Derive reads a foreign entry; every worker derives the same. Its ID is its own
@@ -28,7 +30,7 @@ func Derive(e Entry) Foreign {
 	for i := 0; i+1 < len(e.Fields); i += 2 {
 		name, value := e.Fields[i], e.Fields[i+1]
 		if seen[name] {
-			f.Verdict = "duplicate_field"
+			f.refuse("duplicate_field", "%s: there twice", shownField(name))
 		}
 		seen[name] = true
 		f.read(name, value)
@@ -41,11 +43,15 @@ func Derive(e Entry) Foreign {
 	switch {
 	case f.Verdict != "":
 	case len(f.Request.Body) == 0:
-		f.Verdict = "no_body"
+		f.refuse("no_body", "body: missing or empty")
 	case len(f.Request.Body) > lm.MaxRequest:
-		f.Verdict = "body_too_large"
-	case f.Request.Size() > lm.MaxRequest || f.invalid():
-		f.Verdict = "invalid_field"
+		f.refuse("body_too_large", "body: %d bytes, at most %d", len(f.Request.Body), lm.MaxRequest)
+	case f.Request.Size() > lm.MaxRequest:
+		f.refuse("invalid_field", "body and own fields: %d bytes, at most %d", f.Request.Size(), lm.MaxRequest)
+	default:
+		if err := f.invalid(); err != nil {
+			f.refuse("invalid_field", "%s", strings.ReplaceAll(err.Error(), "\n", "; "))
+		}
 	}
 	if f.Verdict != "" && lm.ValidName(name) != nil {
 		name = "x" + e.ID + "-" + fieldsHash(e.Fields) // its ID cannot name keys
@@ -61,7 +67,7 @@ func (f *Foreign) read(name, value string) {
 	switch name {
 	case "v":
 		if value != "1" {
-			f.Verdict = "unknown_version"
+			f.refuse("unknown_version", "v: want 1")
 		}
 	case "id":
 		r.ID = value
@@ -88,7 +94,7 @@ func (f *Foreign) read(name, value string) {
 	case "deadline":
 		ms, err := strconv.ParseInt(value, 10, 64)
 		if err != nil || ms <= 0 {
-			f.Verdict = "invalid_field"
+			f.refuse("invalid_field", "deadline: want a time in unix milliseconds")
 			return
 		}
 		r.Deadline = time.UnixMilli(ms)
@@ -100,11 +106,26 @@ func (f *Foreign) read(name, value string) {
 	}
 }
 
+// refuse notes why an entry is malformed; the first reason stays.
+func (f *Foreign) refuse(verdict, format string, args ...any) {
+	if f.Verdict == "" {
+		f.Verdict, f.Detail = verdict, fmt.Sprintf(format, args...)
+	}
+}
+
+// shownField is a field's name, which anybody may have written, as a message shows it.
+func shownField(name string) string {
+	if lm.ValidName(name) == nil {
+		return name
+	}
+	return fmt.Sprintf("%.40q", name)
+}
+
 // invalid checks everything but the body, which is validated after the claim.
-func (f *Foreign) invalid() bool {
+func (f *Foreign) invalid() error {
 	r := f.Request
 	r.Body = json.RawMessage("{}")
-	return r.Validate() != nil
+	return r.Validate()
 }
 
 func fieldsHash(fields []string) string {
@@ -173,7 +194,7 @@ func (s *Store) adopt(ctx context.Context, consumer string, entries []Entry, for
 			s.keys.optional(unique != "", s.keys.unique(p, unique), trace),
 			s.keys.optional(lm.ValidName(r.Reply) == nil, s.keys.reply(p, r.Reply), trace)) // a malformed entry's may be anything
 		width := len(c.args)
-		c.args = append(c.args, 0, e.ID, string(f.ID), f.Verdict, r.Queue, unixMS(r.Deadline), []byte(r.Body), r.Hash(), flag(unique != ""))
+		c.args = append(c.args, 0, e.ID, string(f.ID), strings.TrimSpace(f.Verdict+" "+f.Detail), r.Queue, unixMS(r.Deadline), []byte(r.Body), r.Hash(), flag(unique != ""))
 		if f.Verdict == "" {
 			c.args = appendFields(c.args, r, unique)
 		}

@@ -28,7 +28,7 @@
 --   1 width      slots of this operation, this one included
 --   2 entry_name  the stream ID
 --   3 id         derived from the entry, the same for every worker
---   4 verdict    empty, or why it is malformed
+--   4 verdict    empty, or why it is malformed: a code word, a space, and which field
 --   5 queue
 --   6 deadline   unix ms; 0 none
 --   7 body
@@ -65,11 +65,11 @@ local function raw(entry)
   return fields
 end
 
--- bury(id, entry, reason, trace, reply): nothing of the operation is recorded but
--- this; a notice has the outcome failed and the ID that the dead letter has.
-local function bury(id, entry, reason, trace, reply)
+-- bury(id, entry, reason, detail, trace, reply): nothing of the operation is recorded
+-- but this; a notice has the outcome failed and the ID that the dead letter has.
+local function bury(id, entry, reason, detail, trace, reply)
   redis.call('XADD', dead, 'MAXLEN', '~', 100000, '*', 't', id, 'reason', reason, 'state', '', 'worker', '',
-    'queue', string.match(short, ':(.*)$') or '', 'kind', '', 'error', reason, 'raw', cjson.encode(raw(entry)))
+    'queue', string.match(short, ':(.*)$') or '', 'kind', '', 'error', detail, 'raw', cjson.encode(raw(entry)))
   if reply ~= trace then
     notify(reply, id, 'failed')
   end
@@ -107,7 +107,8 @@ local function one(k, a)
     return 'SKIP'
   end
   if verdict ~= '' then
-    return bury(id, entry, verdict, keys.trace, reply)
+    local reason, detail = string.match(verdict, '^(%S+) (.*)$')
+    return bury(id, entry, reason, detail, keys.trace, reply)
   end
   local here = short .. '/' .. entry_name
   local t = redis.call('HMGET', keys.trace, 'entry', 'request_hash', 'created')
@@ -118,7 +119,7 @@ local function one(k, a)
   if t[3] or first then
     local held_hash = t[3] and (t[2] or '') or string.match(first, ' (%S*)$')
     if held_hash ~= hash then
-      return bury(id, entry, 'conflict', keys.trace, reply)
+      return bury(id, entry, 'conflict', (t[3] and 'id' or 'key') .. ': used with another request before', keys.trace, reply)
     end
     ack(stream, entry_name)
     return 'DUPLICATE'
