@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	lm "github.com/lighterman/lighterman"
 	"github.com/lighterman/lighterman/lua"
 	"github.com/spf13/cobra"
 )
@@ -20,23 +19,19 @@ var cancelTexts = map[lua.Ended]string{
 
 func cancelCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "cancel ID...",
+		Use:   "cancel ID|last...",
 		Short: "Cancel operations: those that wait end at once, those that run are asked to",
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
-				return usagef("want one ID or more")
+				return usagef("want one ID or more, or last for the newest operation")
 			}
 			return nil
 		},
 	}
 	return reading(cmd, func(ctx context.Context, s *lua.Store, args []string) error {
-		ids := make([]lm.TraceID, len(args))
-		for i, arg := range args {
-			id, err := lm.ParseTraceID(arg)
-			if err != nil {
-				return usagef("%w", err)
-			}
-			ids[i] = id
+		ids, err := namedIDs(ctx, s, args, newestOperation)
+		if err != nil {
+			return err
 		}
 		var errs []error
 		for _, id := range ids {

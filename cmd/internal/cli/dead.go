@@ -91,20 +91,21 @@ func deadLetters(ctx context.Context, s *lua.Store, filter *deadFilter, most int
 
 func deadShow() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "show ID",
+		Use:   "show ID|last",
 		Short: "Show one dead letter: why, from which state, and its way there",
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
-				return usagef("want one ID; dead ls lists them")
+				return usagef("want one ID, or last for the newest; dead ls lists them")
 			}
 			return nil
 		},
 	}
 	return reading(cmd, func(ctx context.Context, s *lua.Store, args []string) error {
-		id, err := lm.ParseTraceID(args[0])
+		ids, err := namedIDs(ctx, s, args, newestLetter)
 		if err != nil {
-			return usagef("%w", err)
+			return err
 		}
+		id := ids[0]
 		letters, err := s.Dead(ctx, id.Partition(), 100_000)
 		if err != nil {
 			return err

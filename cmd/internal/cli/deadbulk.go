@@ -103,7 +103,7 @@ func (b *bulk) letters(ctx context.Context, cmd *cobra.Command, s *lua.Store, ar
 	if len(args) == 0 {
 		return b.pick(ctx, s, b.limit)
 	}
-	ids, err := parseIDs(args)
+	ids, err := namedIDs(ctx, s, args, newestLetter)
 	if err != nil {
 		return nil, err
 	}

@@ -13,7 +13,7 @@ import (
 func deadPurge() *cobra.Command {
 	b := &bulk{verb: "Purge"}
 	cmd := &cobra.Command{
-		Use:   "purge [ID...]",
+		Use:   "purge [ID|last...]",
 		Short: "Forget dead letters, with all that their operations left",
 		Long: `Forget dead letters by ID, by a filter, or all: the entry, and the failed operation's trace, request,
 checkpoint, result, frames and idempotency key. Nothing brings them back; the ID and the key may be

@@ -14,7 +14,7 @@ import (
 func deadRetry() *cobra.Command {
 	b := &bulk{verb: "Retry"}
 	cmd := &cobra.Command{
-		Use:   "retry [ID...]",
+		Use:   "retry [ID|last...]",
 		Short: "Have many failed operations done again, by reason, queue, kind and age",
 		Long: `Have failed operations done again, as retry does: by ID, by a filter, or all. Entries that never were
 operations (malformed, conflict, trace_lost) are left where they are. Acts on what is there when it
@@ -26,7 +26,7 @@ starts: what fails again meanwhile is not retried once more.`,
 			return err
 		}
 		if len(args) > 0 && !b.dryRun {
-			return retryIDs(ctx, cmd, cfg, s, format(b.output), args)
+			return retryIDs(ctx, cmd, cfg, s, format(b.output), args, newestLetter)
 		}
 		letters, err := b.letters(ctx, cmd, s, args)
 		if err != nil {

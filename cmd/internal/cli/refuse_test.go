@@ -56,7 +56,7 @@ func TestCommands_UnknownOnesNameTheNearest(t *testing.T) {
 		{"worker config prnt", `config: "prnt"|did you mean print?`},
 		{"lighterman xyzzy", `lighterman: "xyzzy": unknown command`},
 		{"lighterman show", "show: want one ID, or last"},
-		{"lighterman dead show", "show: want one ID; dead ls lists them"},
+		{"lighterman dead show", "show: want one ID, or last for the newest; dead ls lists them"},
 		{"lighterman worker now", `worker: "now"`},
 		{"lighterman dev now", `dev: "now"`},
 		{"lighterman demo --count 3", "demo: --count 3: want 50 to 100000"},

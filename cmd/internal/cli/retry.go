@@ -15,14 +15,14 @@ import (
 func retryCommand() *cobra.Command {
 	var output string
 	cmd := &cobra.Command{
-		Use:   "retry ID...",
+		Use:   "retry ID|last...",
 		Short: "Have failed operations done again, from their last checkpoint",
 		Long: `Have failed operations done again. Each becomes a new operation with a new ID, with the request and
 the checkpoint of the failed one: finished steps are not run again. It has no deadline, and no
 idempotency key. A second retry of the same operation answers the first one's ID.`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
-				return usagef("want one ID or more; dead ls lists them, dead retry takes many by reason, queue, kind and age")
+				return usagef("want one ID or more, or last for the newest operation; dead ls lists them, dead retry takes many by reason, queue, kind and age")
 			}
 			return nil
 		},
@@ -33,7 +33,7 @@ idempotency key. A second retry of the same operation answers the first one's ID
 		if err != nil {
 			return err
 		}
-		return retryIDs(ctx, cmd, cfg, s, how, args)
+		return retryIDs(ctx, cmd, cfg, s, how, args, newestOperation)
 	})
 }
 
@@ -47,8 +47,8 @@ type retried struct {
 }
 
 // retryIDs retries the operations of IDs, and fails when one was not.
-func retryIDs(ctx context.Context, cmd *cobra.Command, cfg *config.Config, s *lua.Store, how format, args []string) error {
-	ids, err := parseIDs(args)
+func retryIDs(ctx context.Context, cmd *cobra.Command, cfg *config.Config, s *lua.Store, how format, args []string, last newest) error {
+	ids, err := namedIDs(ctx, s, args, last)
 	if err != nil {
 		return err
 	}
@@ -96,21 +96,4 @@ func printRetried(cmd *cobra.Command, how format, rows []retried) error {
 		}
 	}
 	return nil
-}
-
-// parseIDs reads arguments as trace IDs, each once.
-func parseIDs(args []string) ([]lm.TraceID, error) {
-	var ids []lm.TraceID
-	seen := make(map[lm.TraceID]bool)
-	for _, arg := range args {
-		id, err := lm.ParseTraceID(arg)
-		if err != nil {
-			return nil, usagef("%w", err)
-		}
-		if !seen[id] {
-			ids = append(ids, id)
-		}
-		seen[id] = true
-	}
-	return ids, nil
 }

@@ -140,7 +140,7 @@ func TestRetry_Refuses(t *testing.T) {
 	waits := strings.TrimSpace(s.run("enqueue", question).ok())
 	off := strings.TrimSpace(s.run("enqueue", question).ok())
 	s.run("lighterman", "cancel", off).ok()
-	s.run("lighterman", "retry").refused(exitUsage, "retry: want one ID or more; dead ls lists them")
+	s.run("lighterman", "retry").refused(exitUsage, "retry: want one ID or more, or last")
 	s.run("lighterman", "retry", "nope").refused(exitUsage, `retry: trace ID "nope"`)
 	s.run("lighterman", "retry", "7-nope").refused(exitFailed, "retry: 7-nope: no such operation: the fleet's partitions end at 0")
 	s.run("lighterman", "retry", waits).refused(exitFailed, "retry: "+waits+": only a failed operation can be retried; this one is QUEUED")

@@ -74,21 +74,11 @@ func endedResult(r lm.Result) *lm.Result {
 
 // findTrace reads the trace of an ID, or the newest one.
 func findTrace(ctx context.Context, s *lua.Store, arg string) (lm.Trace, error) {
-	if arg != "last" {
-		id, err := lm.ParseTraceID(arg)
-		if err != nil {
-			return lm.Trace{}, usagef("%w", err)
-		}
-		return s.Trace(ctx, id)
-	}
-	traces, err := s.Newest(ctx, lua.Filter{}, 1)
-	if err == nil && len(traces) == 0 {
-		err = fmt.Errorf("last: %w; enqueue one first", lm.ErrNotFound)
-	}
+	ids, err := namedIDs(ctx, s, []string{arg}, newestOperation)
 	if err != nil {
 		return lm.Trace{}, err
 	}
-	return traces[0], nil
+	return s.Trace(ctx, ids[0])
 }
 
 func printTrace(out io.Writer, t lm.Trace, r lm.Result, c lua.Costs) {
