@@ -16,7 +16,7 @@ const graceAfterCancel = time.Second
 // drain ends the work of a worker: reading has stopped, what runs finishes or
 // hands over, the rest is put back at the drain timeout or when Stop is called.
 func (c *Consumer) drain(readers *sync.WaitGroup) {
-	c.log.Info().Int("running", c.held.size()).Dur("timeout", c.opts.DrainTimeout).Msg("draining")
+	c.log.Info().Int("running", c.held.size()).Dur("timeout_ms", c.opts.DrainTimeout).Msg("draining")
 	c.gate.drain()
 	ctx, cancel := context.WithTimeout(context.Background(), c.opts.DrainTimeout)
 	defer cancel()

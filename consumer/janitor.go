@@ -86,7 +86,7 @@ func (c *Consumer) clean(ctx context.Context, j lua.Janitor) (lua.Pass, error) {
 		log = c.log.Info()
 	}
 	log.Int("keys", pass.Keys).Int("open", pass.Open).Int("repaired", pass.Orphans()).Int("expired", pass.Expired).Int("asked", pass.Asked).
-		Int("strays", pass.Strays).Int("refused", pass.Refused).Dur("took", pass.Took).Dur("redis", pass.RedisMax).Msg("janitor passed")
+		Int("strays", pass.Strays).Int("refused", pass.Refused).Dur("took_ms", pass.Took).Dur("redis_ms", pass.RedisMax).Msg("janitor passed")
 	if err != nil {
 		return pass, err
 	}

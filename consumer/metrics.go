@@ -13,7 +13,7 @@ import (
 // configuration, never from requests or providers' texts.
 type Metrics struct {
 	Claims      *prometheus.CounterVec   // by queue
-	Wait        *prometheus.HistogramVec // from enqueue to the first claim, by queue
+	Wait        *prometheus.HistogramVec // from an entry's place in its stream to its claim, by queue
 	Handle      *prometheus.HistogramVec // of a handler, by queue
 	Endings     *prometheus.CounterVec   // by outcome
 	Retries     *prometheus.CounterVec   // by reason
@@ -40,7 +40,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	}
 	m := &Metrics{
 		Claims:      counter("claims_total", "Operations claimed.", "queue"),
-		Wait:        histogram("wait_seconds", "From enqueue to the first claim.", "queue"),
+		Wait:        histogram("wait_seconds", "From when an operation became ready, its entry's place in its stream, to its claim; once per claim.", "queue"),
 		Handle:      histogram("handle_seconds", "Time in the handler.", "queue"),
 		Endings:     counter("endings_total", "Operations ended here.", "outcome"),
 		Retries:     counter("retries_total", "Operations set aside to be tried again.", "reason"),
@@ -61,8 +61,8 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 
 func (m *Metrics) claimed(queue string, claim *lm.Claim) {
 	m.Claims.WithLabelValues(queue).Inc()
-	if claim.Attempts == 0 && claim.CrashesTotal == 0 {
-		m.Wait.WithLabelValues(queue).Observe(max(0, claim.ClaimedAt.Sub(claim.Created)).Seconds())
+	if ready, ok := lua.EntryTime(claim.Fence.Entry); ok {
+		m.Wait.WithLabelValues(queue).Observe(max(0, claim.ClaimedAt.Sub(ready)).Seconds())
 	}
 }
 

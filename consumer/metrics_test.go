@@ -130,3 +130,54 @@ func TestMetrics_TakenOver(t *testing.T) {
 		}
 	}
 }
+
+// TestMetrics_WaitIsTheTimeInWhichAnOperationWasReady: one observation per claim of an
+// entry, of the entry's age. An operation of an hour ago that parks and is tried again
+// was not waiting for that hour.
+func TestMetrics_WaitIsTheTimeInWhichAnOperationWasReady(t *testing.T) {
+	each(t, func(e *env) {
+		m := NewMetrics(nil)
+		ids := []lm.TraceID{e.enqueue(lm.NewTraceID(0, "old"))}
+		long := time.Now().Add(-time.Hour).UnixMilli()
+		if err := e.rdb.HSet(ctx, "{lm:0}:trace:0-old", "created", long).Err(); err != nil {
+			e.Fatal(err)
+		}
+		var n calls
+		w := e.worker(n.of(func(_ context.Context, c lm.Claim) (lm.Result, error) {
+			switch n.get(c.ID) {
+			case 1:
+				return lm.Result{}, lm.Park(time.Now(), "cold")
+			case 2:
+				return lm.Result{}, lm.Errorf(lm.Overloaded, "x")
+			}
+			return lm.Result{}, nil
+		}), Options{Metrics: m})
+		e.ended(ids...)
+		w.drain()
+		count, sum := observed(e, m.Wait)
+		if claims := value(e, m.Claims); float64(count) != claims || count != 3 {
+			e.Errorf("%d waits observed for %v claims, want 3", count, claims)
+		}
+		if sum >= 3600 {
+			e.Errorf("waited %v s in all, want less than the hour since it was enqueued", sum)
+		}
+		e.quiet()
+	})
+}
+
+// observed is how many observations a histogram has, and their sum.
+func observed(t testing.TB, c prometheus.Collector) (n uint64, sum float64) {
+	t.Helper()
+	r := prometheus.NewRegistry()
+	r.MustRegister(c)
+	families, err := r.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		for _, m := range f.Metric {
+			n, sum = n+m.GetHistogram().GetSampleCount(), sum+m.GetHistogram().GetSampleSum()
+		}
+	}
+	return n, sum
+}

@@ -99,7 +99,7 @@ func (c *Consumer) end(h *hold, result lm.Result, err error, tried bool) {
 		log = c.log.Info()
 	}
 	log.Str("trace_id", string(h.claim.ID)).Int64("epoch", int64(h.claim.Fence.Epoch)).Str("decision", d.kind.String()).
-		Str("reason", d.reason).Dur("delay", d.delay).Msg("operation ends here")
+		Str("reason", d.reason).Dur("delay_ms", d.delay).Msg("operation ends here")
 	write := func() error { return c.write(h.claim, d, result, tried) }
 	if d.kind == drop {
 		c.metrics.Fenced.Inc()

@@ -86,10 +86,3 @@ func appendNotices(to []Notice, m redis.XMessage) []Notice {
 	}
 	return to
 }
-
-// idTime is the server time in a stream ID.
-func idTime(id string) time.Time {
-	var ms, seq int64
-	_, _ = fmt.Sscanf(id, "%d-%d", &ms, &seq)
-	return atMS(ms)
-}

@@ -137,6 +137,7 @@ func (o *Op) runTool(ctx context.Context, name string, c toolCall) (string, erro
 		ID: c.ID, Name: c.Function.Name, Arguments: json.RawMessage(c.Function.Arguments), Key: o.Key(name), Trace: o.claim.ID,
 	})
 	o.p.opts.Metrics.stage(lm.ToolExecuting, began)
+	o.toolEnded(c, content, err, time.Since(began))
 	if err == nil {
 		o.edge("after tool", name)
 	}

@@ -10,7 +10,9 @@ import (
 
 // Metrics count what stages do.
 type Metrics struct {
+	Operation   *prometheus.HistogramVec // time in a kind's Func per claim, by kind
 	Stage       *prometheus.HistogramVec // time in a stage, by stage
+	Tools       *prometheus.CounterVec   // calls of tools, by tool and outcome
 	Restored    prometheus.Counter       // steps returned from a checkpoint
 	Checkpoints *prometheus.CounterVec   // by event
 	Bytes       *prometheus.CounterVec   // of saved checkpoints, by form: original, stored
@@ -21,15 +23,20 @@ var stages = map[lm.State]string{lm.Gathering: "gather", lm.Inferring: "infer", 
 
 // NewMetrics makes the metrics and registers them; nil registers nowhere.
 func NewMetrics(r prometheus.Registerer) *Metrics {
+	histogram := func(name, help, label string) *prometheus.HistogramVec {
+		return prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: "lighterman", Name: name, Help: help,
+			Buckets: []float64{.001, .005, .025, .1, .5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800}}, []string{label})
+	}
 	m := &Metrics{
-		Stage: prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: "lighterman", Name: "stage_seconds", Help: "Time in a stage.",
-			Buckets: []float64{.001, .005, .025, .1, .5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800}}, []string{"stage"}),
+		Operation:   histogram("operation_seconds", "Time in the Func of a kind, per claim.", "kind"),
+		Stage:       histogram("stage_seconds", "Time in a stage.", "stage"),
+		Tools:       prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "lighterman", Name: "tool_calls_total", Help: "Calls of this worker's tools that ended, by outcome ok, failed or unknown."}, []string{"tool", "outcome"}),
 		Restored:    prometheus.NewCounter(prometheus.CounterOpts{Namespace: "lighterman", Name: "steps_restored_total", Help: "Steps returned from a checkpoint."}),
 		Checkpoints: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "lighterman", Name: "checkpoints_total", Help: "Checkpoint events."}, []string{"event"}),
 		Bytes:       prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "lighterman", Name: "checkpoint_bytes_total", Help: "Bytes of saved checkpoints."}, []string{"form"}),
 	}
 	if r != nil {
-		r.MustRegister(m.Stage, m.Restored, m.Checkpoints, m.Bytes)
+		r.MustRegister(m.Operation, m.Stage, m.Tools, m.Restored, m.Checkpoints, m.Bytes)
 	}
 	return m
 }

@@ -123,6 +123,7 @@ func (p *Pipeline) Handle(ctx context.Context, claim lm.Claim) (lm.Result, error
 	op := newOp(p, claim, book)
 	op.edge("start", "")
 	out, err := f(ctx, op)
+	p.opts.Metrics.Operation.WithLabelValues(claim.Request.Kind).Observe(time.Since(op.started).Seconds()) // a registered kind
 	if err != nil {
 		return lm.Result{Usage: op.Usage(), Route: op.Route(), Model: op.lastModel()}, err
 	}

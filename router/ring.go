@@ -64,6 +64,7 @@ func (t *trip) ring(ctx context.Context, d *Decision, a fleet.Admitted) (lm.Answ
 	m := &d.Model.Spec
 	call := t.call
 	call.Model, call.Try, call.Stream = m.Name, t.tries, t.stream.begin(m)
+	began := time.Now()
 	var answer lm.Answer
 	var err error
 	if p := t.r.opts.Providers[m.Backend]; p != nil {
@@ -71,7 +72,10 @@ func (t *trip) ring(ctx context.Context, d *Decision, a fleet.Admitted) (lm.Answ
 	} else {
 		err = lm.Errorf(lm.UnknownModel, "backend %q of model %q is not served here", m.Backend, m.ID)
 	}
-	t.stream.end()
+	if first := t.stream.end(); !first.IsZero() {
+		t.r.opts.Metrics.FirstToken.WithLabelValues(m.ID).Observe(first.Sub(began).Seconds())
+	}
+	t.r.opts.Metrics.called(m.ID, lm.KindOf(err), time.Since(began), answer.Usage, cost(m.Price, answer.Usage))
 	t.record(ctx, d, a, answer.Usage, err)
 	t.tries++
 	return answer, err
@@ -80,15 +84,10 @@ func (t *trip) ring(ctx context.Context, d *Decision, a fleet.Admitted) (lm.Answ
 // record tells the fleet how a call ended. A call that its own side ended says
 // nothing of the model; but one that used up the attempt's time does.
 func (t *trip) record(ctx context.Context, d *Decision, a fleet.Admitted, usage lm.Usage, err error) {
-	kind := lm.KindOf(err)
-	label := kind
-	if err == nil {
-		label = "ok"
-	}
-	t.r.opts.Metrics.Calls.WithLabelValues(d.Model.Spec.ID, string(label)).Inc()
 	if t.r.opts.Outcomes == nil {
 		return
 	}
+	kind := lm.KindOf(err)
 	o := t.outcome(d, a)
 	o.Kind, o.Usage, o.CostUSD = kind, usage, cost(d.Model.Spec.Price, usage)
 	if err != nil {

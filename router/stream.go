@@ -2,6 +2,7 @@ package router
 
 import (
 	"sync"
+	"time"
 
 	lm "github.com/lighterman/lighterman"
 	"github.com/lighterman/lighterman/fleet"
@@ -15,8 +16,9 @@ type stream struct {
 
 	mu    sync.Mutex
 	try   int
-	stale bool // frames were sent that no answer holds
-	sent  bool // by this try
+	stale bool      // frames were sent that no answer holds
+	sent  bool      // by this try
+	first time.Time // this try's first token; zero: none yet
 }
 
 // newStream hands frames on to a function; nil, on which nothing is sent, where
@@ -40,19 +42,21 @@ func (s *stream) begin(m *fleet.ModelSpec) func(lm.Frame) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.try++
-	s.stale, s.sent = s.stale || s.sent, false
+	s.stale, s.sent, s.first = s.stale || s.sent, false, time.Time{}
 	try := s.try
 	return func(f lm.Frame) { s.send(try, f) }
 }
 
-// end makes all frames late that still come from the try that has ended.
-func (s *stream) end() {
+// end makes all frames late that still come from the try that has ended, and
+// returns when its first token came; zero: it sent none.
+func (s *stream) end() time.Time {
 	if s == nil {
-		return
+		return time.Time{}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.try++
+	return s.first
 }
 
 func (s *stream) send(try int, f lm.Frame) {
@@ -66,5 +70,8 @@ func (s *stream) send(try int, f lm.Frame) {
 		s.to(lm.Frame{Type: lm.FrameReset})
 	}
 	s.sent = true
+	if s.first.IsZero() && (f.Type == lm.FrameToken || f.Type == lm.FrameReasoning) {
+		s.first = time.Now()
+	}
 	s.to(f)
 }

@@ -269,7 +269,7 @@ func (t *trip) park(until time.Time, reason string) error {
 	at := parkUntil(until, now)
 	t.r.opts.Metrics.Parked.WithLabelValues(t.pool.Spec.ID).Inc()
 	t.r.opts.Log.Info().Str("trace_id", string(t.call.ID)).Str("pool", t.pool.Spec.ID).Str("reason", reason).
-		Dur("wait", at.Sub(now)).Uint64("snapshot", t.snap.Version).Str("members", t.verdicts(-1, "")).Msg("parked")
+		Dur("wait_ms", at.Sub(now)).Uint64("snapshot", t.snap.Version).Str("members", t.verdicts(-1, "")).Msg("parked")
 	return lm.Park(time.Now().Add(at.Sub(now)), t.pool.Spec.ID+": "+reason) // of this process's clock, for the consumer's
 }
 

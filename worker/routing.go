@@ -85,6 +85,7 @@ func (w *Worker) route(ctx context.Context) (*router.Router, error) {
 		snap := fleet.NewSnapshot(0, time.Time{}, spec, nil)
 		o.Snapshot = func() *fleet.Snapshot { return snap }
 		w.defaults = &defaults{named: NamedDefaults(w.cfg), snapshot: o.Snapshot}
+		w.metrics.MustRegister(router.FleetCollector(o.Snapshot, time.Now))
 		return router.New(o), nil
 	}
 	w.fleet, err = fleet.New(w.store, fleet.Options{
@@ -95,7 +96,7 @@ func (w *Worker) route(ctx context.Context) (*router.Router, error) {
 		return nil, err
 	}
 	o.Snapshot, o.Now, o.Fresh = w.fleet.Snapshot, w.fleet.Now, w.fleet.Fresh
-	w.metrics.MustRegister(router.SetAside{Snapshot: o.Snapshot, Now: o.Now})
+	w.metrics.MustRegister(router.SetAside{Snapshot: o.Snapshot, Now: o.Now}, router.FleetCollector(o.Snapshot, o.Now))
 	o.Sessions, o.Outcomes = w.fleet, realOnly{w.fleet, builtIn(w.cfg)}
 	w.defaults = &defaults{named: NamedDefaults(w.cfg), snapshot: o.Snapshot, real: len(backends) > 0}
 	w.reconcile(listers)
