@@ -102,12 +102,7 @@ func (r *rule) matches(s *Signals, code, kind, message string) bool {
 			return true
 		}
 	}
-	for _, p := range r.phrases {
-		if strings.Contains(message, p) {
-			return true
-		}
-	}
-	return false
+	return speaksOf(message, r.phrases)
 }
 
 // rules in their order: what is more particular comes first, so that a quota that
@@ -122,7 +117,7 @@ var rules = []rule{
 	{kind: lm.Unauthorized, words: []string{
 		"invalid_api_key", "authentication_error", "permission_error", "permission_denied", "unauthenticated", "invalid_authentication", "account_deactivated",
 		"accessdeniedexception", "unrecognizedclientexception", "invalidsignatureexception", "expiredtokenexception", "expiredtoken", "incompletesignature",
-		"missingauthenticationtokenexception", "invalidclienttokenid", "signaturedoesnotmatch", "notauthorized",
+		"missingauthenticationtokenexception", "invalidclienttokenid", "signaturedoesnotmatch", "notauthorized", "unsupported_country_region_territory",
 	}, phrases: []string{"api key not valid", "api key expired", "api_key_invalid", "security token included in the request is", "incorrect api key"}},
 	{kind: lm.InvalidRequest, statuses: []int{400, 404}, phrases: []string{"did you mean to use v1/"}}, // the model is there, and does not do this kind of call
 	{kind: lm.ModelNotFound, words: []string{"model_not_found", "modelnotfound", "model_deprecated", "unknown_model", "invalid_model", "deploymentnotfound"},
@@ -160,8 +155,10 @@ func kindOfStatus(s *Signals) lm.Kind {
 		return lm.RateLimited
 	case http.StatusServiceUnavailable, 529:
 		return lm.Overloaded
-	case http.StatusUnauthorized, http.StatusForbidden:
+	case http.StatusUnauthorized:
 		return lm.Unauthorized
+	case http.StatusForbidden:
+		return forbidden(s.Message)
 	case http.StatusGone:
 		return lm.ModelNotFound
 	case http.StatusNotFound:
@@ -174,6 +171,33 @@ func kindOfStatus(s *Signals) lm.Kind {
 		return lm.TimedOut
 	}
 	return lm.ProviderFailed
+}
+
+// forbidden: a 403 whose text speaks of the credential or of what it may do refuses
+// the credential. One that says nothing, or is a page of whatever stands before the
+// API, or speaks of the model alone does not: nobody knows whether the next call is
+// refused too.
+func forbidden(message string) lm.Kind {
+	message = strings.ToLower(strings.TrimSpace(message))
+	if !strings.HasPrefix(message, "<") && (speaksOf(message, wrongKey) || speaksOf(message, noRight)) {
+		return lm.Unauthorized
+	}
+	return lm.ProviderFailed
+}
+
+// noRight are words with which a 403 speaks of what a credential may do.
+var noRight = []string{
+	"api key", "api-key", "api_key", "apikey", "this key", "your key", "credential", "access token", "invalid token", "bearer", "permission", "not authorized", "unauthorized", "not authorised", "not allowed", "access denied",
+	"have access", "your account", "your organization", "your project",
+}
+
+func speaksOf(message string, words []string) bool {
+	for _, w := range words {
+		if strings.Contains(message, w) {
+			return true
+		}
+	}
+	return false
 }
 
 // notFound: a 404 that names a model says that the model is not there, one that

@@ -22,10 +22,8 @@ func (e *Exchange) Unlisted(err error) error {
 		return err
 	}
 	said := strings.ToLower(string(e.Body) + e.Header.Get("X-Amzn-Errortype"))
-	for _, words := range wrongKey {
-		if strings.Contains(said, words) {
-			return err
-		}
+	if speaksOf(said, wrongKey) {
+		return err
 	}
 	text := errors.Unwrap(lm.AsError(err))
 	return lm.Errorf(lm.ProviderFailed, "the credential may not list models, and may still call them: %w", text)
