@@ -12,7 +12,7 @@ import (
 // nothing else in the process, so that innocent neighbours of one that kills its
 // worker survive. The worker stops reading, hands over or finishes what it holds
 // as in a drain, and only then starts it. A second such operation is put back.
-func (c *Consumer) alone(ctx context.Context, h *hold) {
+func (c *Consumer) alone(ctx context.Context, h *hold, claim lm.Claim) {
 	if !c.gate.shut() {
 		c.end(h, lm.Result{}, lm.ErrHandOver, false)
 		return
@@ -35,7 +35,7 @@ func (c *Consumer) alone(ctx context.Context, h *hold) {
 	case err != nil:
 		c.end(h, lm.Result{}, lm.ErrHandOver, false)
 	default:
-		c.work(ctx, h)
+		c.work(ctx, h, claim)
 	}
 }
 

@@ -235,19 +235,25 @@ func (r *reader) start(ctx context.Context, entries, surplus []lua.Entry) bool {
 }
 
 // mend looks at an operation whose claim was refused because a key of it is of
-// another type, and no claim would ever succeed: it is dead-lettered now, where
-// the janitor would find it within the hour.
+// another type, and no claim would ever succeed.
 func (c *Consumer) mend(e lua.Entry) {
 	taken, err := c.store.WithRecords(context.Background(), []lua.Entry{e})
-	if err == nil {
-		var repaired []lua.Repaired
-		repaired, err = c.store.Repair(context.Background(), []lm.TraceID{taken[0].Record.ID})
-		if err == nil {
-			c.log.Warn().Str("entry", e.Names()).Str("answer", string(repaired[0])).Msg("a key of an operation is of another type")
-			return
-		}
+	if err != nil {
+		c.log.Error().Err(err).Str("entry", e.Names()).Msg("claim")
+		return
 	}
-	c.log.Error().Err(err).Str("entry", e.Names()).Msg("claim")
+	c.mendKeys(taken[0].Record.ID)
+}
+
+// mendKeys dead-letters an operation one of whose keys is of another type, now, where
+// the janitor would find it within the hour.
+func (c *Consumer) mendKeys(id lm.TraceID) {
+	repaired, err := c.store.Repair(context.Background(), []lm.TraceID{id})
+	if err != nil {
+		c.log.Error().Err(err).Str("trace_id", string(id)).Msg("repair")
+		return
+	}
+	c.log.Warn().Str("trace_id", string(id)).Str("answer", string(repaired[0])).Msg("a key of an operation is of another type")
 }
 
 // byStream splits entries into claim batches: one stream each, at most 100.

@@ -28,38 +28,46 @@ func (c *Consumer) begin(answer *lua.Claimed, queue string, renewed time.Duratio
 	ctx, cancel := context.WithCancelCause(context.Background())
 	h.cancel = cancel
 	c.held.add(h)
-	stop, started := answer.Stop, answer.Started
-	c.runs.Go(func() { c.run(ctx, h, stop, started) })
+	stop, started, unread := answer.Stop, answer.Started, answer.Unread
+	c.runs.Go(func() { c.run(ctx, h, stop, started, unread) })
 }
 
 // run takes one claim to its end.
-func (c *Consumer) run(ctx context.Context, h *hold, stop error, started bool) {
+func (c *Consumer) run(ctx context.Context, h *hold, stop error, started bool, unread lua.Unread) {
 	defer c.slots.release(h.queue, 1)
 	defer c.held.remove(h)
 	defer h.cancel(nil)
+	if c.stopped() {
+		stop = lm.ErrHandOver
+	}
+	claim := h.claim
+	if stop == nil {
+		claim, stop = c.fetch(ctx, h, unread)
+	}
 	switch {
-	case c.stopped():
-		c.end(h, lm.Result{}, lm.ErrHandOver, false)
+	case lua.IsWrongType(stop):
+		c.end(h, lm.Result{}, lm.Park(time.Now().Add(unreadableWait), "key_replaced"), false)
+		c.mendKeys(h.claim.ID)
 	case stop != nil:
 		c.end(h, lm.Result{}, stop, false)
 	case !started:
-		c.alone(ctx, h)
+		c.alone(ctx, h, claim)
 	default:
-		c.work(ctx, h)
+		c.work(ctx, h, claim)
 	}
 }
 
-// work calls the handler and ends the claim with what it returned.
-func (c *Consumer) work(ctx context.Context, h *hold) {
-	timeout := h.claim.Request.Timeout
+// work calls the handler with the whole claim, and ends it with what that returned.
+func (c *Consumer) work(ctx context.Context, h *hold, claim lm.Claim) {
+	timeout := claim.Request.Timeout
 	if timeout <= 0 {
 		timeout = c.opts.Timeout
 	}
 	limited, stop := context.WithTimeoutCause(ctx, timeout, ErrAttemptTimeout)
 	defer stop()
 	started := time.Now()
-	result, err := c.handle(limited, h.claim)
-	c.metrics.Handle.WithLabelValues(h.claim.Request.Queue).Observe(time.Since(started).Seconds())
+	result, err := c.handle(limited, claim)
+	c.metrics.Handle.WithLabelValues(claim.Request.Queue).Observe(time.Since(started).Seconds())
 	if cause := context.Cause(limited); err != nil && cause != nil {
 		err = causeFirst(cause, err)
 	}

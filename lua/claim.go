@@ -5,19 +5,15 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
-	"fmt"
-	"slices"
 	"strings"
 	"time"
 
 	lm "github.com/lighterman/lighterman"
-	"github.com/redis/go-redis/v9"
 )
 
 // Requests and checkpoints up to inlineBytes travel in a claim's answer while a
-// call's sum stays under inlineSum; larger ones are read one by one (64 claims
-// of 12 MiB each blocked Redis for 2 s).
+// call's sum stays under inlineSum; larger ones are read under their claims, see
+// Fetch (64 claims of 12 MiB each blocked Redis for 2 s).
 const (
 	inlineBytes = 16 << 10
 	inlineSum   = 1 << 20
@@ -38,7 +34,8 @@ const (
 // false for one that has crashed so often that it must run alone.
 type Claimed struct {
 	Verdict Verdict
-	Claim   lm.Claim
+	Claim   lm.Claim // without what is Unread
+	Unread  Unread
 	Record  Record // the trace as it was before
 	Started bool
 	Stop    error // why it is to end at once: ErrCancelRequested, ErrExpired; nil: it is not
@@ -78,7 +75,7 @@ func (s *Store) Claim(ctx context.Context, owner string, lease time.Duration, en
 	}
 	answers := make([]Claimed, len(entries))
 	for i, item := range items {
-		answers[i] = s.readClaimed(ctx, owner, entries[i], tokens[i], item)
+		answers[i] = s.readClaimed(owner, entries[i], tokens[i], item)
 	}
 	return answers, nil
 }
@@ -91,7 +88,7 @@ func (s *Store) idOf(e Entry) lm.TraceID {
 	return Derive(e).ID
 }
 
-func (s *Store) readClaimed(ctx context.Context, owner string, e Entry, token string, item any) Claimed {
+func (s *Store) readClaimed(owner string, e Entry, token string, item any) Claimed {
 	if word, ok := item.(string); ok {
 		if err := refusal(word); err != nil {
 			return Claimed{Verdict: ClaimSkip, Err: err}
@@ -110,24 +107,19 @@ func (s *Store) readClaimed(ctx context.Context, owner string, e Entry, token st
 		record, _ = readRecord(id, flat, true)
 		lost = record.lost()
 	}
-	body, saved := text(v[5]), v[6]
+	var unread Unread
 	if v[5] == nil {
-		if body, err = s.requestBody(ctx, id); err != nil {
-			return Claimed{Verdict: ClaimSkip, Err: err}
-		}
+		unread.Request = record.Size
 	}
-	checkpoint := readFields(saved)
-	if saved == nil && slices.Contains(flat, "checkpoint_size") {
-		if checkpoint, err = s.checkpoint(ctx, id); err != nil {
-			return Claimed{Verdict: ClaimSkip, Err: err}
-		}
+	if v[6] == nil {
+		unread.Checkpoint = record.CheckpointSize
 	}
 	claim := lm.Claim{
-		ID: id, Request: record.request(body), KeyHash: record.Unique, Attempts: record.Attempts, Crashes: record.Crashes, CrashesTotal: record.CrashesTotal,
-		SchemaWaits: record.SchemaWaits, Created: record.Created, ClaimedAt: atMS(number(v[2])), Checkpoint: checkpoint, Lost: lost,
+		ID: id, Request: record.request(text(v[5])), KeyHash: record.Unique, Attempts: record.Attempts, Crashes: record.Crashes, CrashesTotal: record.CrashesTotal,
+		SchemaWaits: record.SchemaWaits, Created: record.Created, ClaimedAt: atMS(number(v[2])), Checkpoint: readFields(v[6]), Lost: lost,
 		Fence: lm.NewFence(owner, lm.Epoch(number(v[1])), token, e.Names(), lm.Claimed),
 	}
-	return Claimed{Verdict: ClaimOK, Claim: claim, Record: record, Started: text(v[3]) == "1", Stop: stopOf(record.CancelRequested)}
+	return Claimed{Verdict: ClaimOK, Claim: claim, Unread: unread, Record: record, Started: text(v[3]) == "1", Stop: stopOf(record.CancelRequested)}
 }
 
 // request is what the trace and the stored body say of the request.
@@ -148,22 +140,6 @@ func readFields(v any) lm.Fields {
 		fields[text(items[i])] = text(items[i+1])
 	}
 	return fields
-}
-
-func (s *Store) requestBody(ctx context.Context, id lm.TraceID) (string, error) {
-	body, err := s.rdb.Get(ctx, s.keys.request(id)).Result()
-	if err != nil && !errors.Is(err, redis.Nil) {
-		return "", fmt.Errorf("read request of %s: %w", id, err)
-	}
-	return body, nil
-}
-
-func (s *Store) checkpoint(ctx context.Context, id lm.TraceID) (lm.Fields, error) {
-	fields, err := s.rdb.HGetAll(ctx, s.keys.checkpoint(id)).Result()
-	if err != nil {
-		return nil, fmt.Errorf("read checkpoint of %s: %w", id, err)
-	}
-	return fields, nil
 }
 
 // newToken is 96 random bits in 16 characters.

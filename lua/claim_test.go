@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -226,9 +227,9 @@ func TestClaim_TraceLostOnce(t *testing.T) {
 	})
 }
 
-// TestClaim_LargePayloadsAreReadAfterwards: over the bound of one, and over the
-// bound of all; nothing is missing.
-func TestClaim_LargePayloadsAreReadAfterwards(t *testing.T) {
+// TestClaim_LargePayloadsAreReadUnderTheClaim: over the bound of one, and over the
+// bound of all; the answer says what it does not carry, and nothing is missing.
+func TestClaim_LargePayloadsAreReadUnderTheClaim(t *testing.T) {
 	each(t, func(e *env) {
 		big := `"` + strings.Repeat("b", inlineBytes) + `"`
 		full := `"` + strings.Repeat("f", inlineBytes-2) + `"` // exactly the bound
@@ -255,8 +256,12 @@ func TestClaim_LargePayloadsAreReadAfterwards(t *testing.T) {
 			if got[i].Claim.ID == "0-big" {
 				want = big
 			}
-			if string(got[i].Claim.Request.Body) != want || got[i].Verdict != ClaimOK {
-				e.Errorf("%s: %s, body of %d bytes", got[i].Claim.ID, got[i].Verdict, len(got[i].Claim.Request.Body))
+			if carried := v[5] != nil; carried == got[i].Unread.Any() {
+				e.Errorf("%s: carried %v, unread %+v", got[i].Claim.ID, carried, got[i].Unread)
+			}
+			claim, err := e.s.Fetch(ctx, got[i].Claim, got[i].Unread)
+			if err != nil || string(claim.Request.Body) != want || got[i].Verdict != ClaimOK {
+				e.Errorf("%s: %s, body of %d bytes, %v", claim.ID, got[i].Verdict, len(claim.Request.Body), err)
 			}
 		}
 		if inline != inlineSum/inlineBytes {
@@ -268,9 +273,70 @@ func TestClaim_LargePayloadsAreReadAfterwards(t *testing.T) {
 			e.Fatal(err)
 		}
 		must(e, e.s.Release(ctx, c, "drain"))
-		next := e.claimNext("w2")
-		if next.Checkpoint["step:x"] != big || string(next.Request.Body) != string(c.Request.Body) {
-			e.Errorf("checkpoint of %d bytes", len(next.Checkpoint["step:x"]))
+		again := e.take("w2", e.read("w2")[0], ClaimOK)
+		next, err := e.s.Fetch(ctx, again.Claim, again.Unread)
+		if err != nil || next.Checkpoint["step:x"] != big || string(next.Request.Body) != big {
+			e.Errorf("request of %d bytes, checkpoint of %d, %v", len(next.Request.Body), len(next.Checkpoint["step:x"]), err)
+		}
+	})
+}
+
+// TestFetch_ReadsInPieces: requests and checkpoints of many pieces are whole, whatever
+// their lengths, and no reply is longer than a piece or one field.
+func TestFetch_ReadsInPieces(t *testing.T) {
+	each(t, func(e *env) {
+		for i, size := range []int{pieceBytes - 1, pieceBytes, pieceBytes + 1, 3*pieceBytes + 7} {
+			id := lm.TraceID(fmt.Sprintf("0-%d", i))
+			body := `"` + strings.Repeat("b", size-3) + strconv.Itoa(i) + `"`
+			e.enqueue(id, func(r *lm.Request) { r.Body = json.RawMessage(body) })
+			first := e.take("w1", e.read("w1")[0], ClaimOK)
+			steps := []lm.Step{{Name: "step:empty"}}
+			for j := range 9 {
+				steps = append(steps, lm.Step{Name: fmt.Sprintf("step:%d", j), Data: []byte(strings.Repeat(strconv.Itoa(j), pieceBytes/3+j))})
+			}
+			steps = append(steps, lm.Step{Name: "step:long", Data: []byte(strings.Repeat("l", 2*pieceBytes))})
+			if _, err := e.s.Advance(ctx, first.Claim, Advance{Steps: steps}); err != nil {
+				e.Fatal(err)
+			}
+			must(e, e.s.Release(ctx, first.Claim, "drain"))
+			got := e.take("w1", e.read("w1")[0], ClaimOK)
+			if got.Unread.Request != size || got.Claim.Request.Body != nil && len(got.Claim.Request.Body) > 0 || len(got.Claim.Checkpoint) > 0 {
+				e.Errorf("unread %+v of %d bytes", got.Unread, size)
+			}
+			claim, err := e.s.Fetch(ctx, got.Claim, got.Unread)
+			if err != nil || string(claim.Request.Body) != body {
+				e.Errorf("request of %d bytes, want %d: %v", len(claim.Request.Body), size, err)
+			}
+			delete(claim.Checkpoint, "checkpoint_ts")
+			if len(claim.Checkpoint) != len(steps) {
+				e.Errorf("%d fields, want %d", len(claim.Checkpoint), len(steps))
+			}
+			for _, st := range steps {
+				if claim.Checkpoint[st.Name] != string(st.Data) {
+					e.Errorf("%s has %d bytes, want %d", st.Name, len(claim.Checkpoint[st.Name]), len(st.Data))
+				}
+			}
+			must(e, e.s.Finish(ctx, claim, succeeded(claim)))
+		}
+	})
+}
+
+// TestFetch_OfWhatIsGone: a request or checkpoint that somebody deleted is empty, one
+// that somebody replaced says so.
+func TestFetch_OfWhatIsGone(t *testing.T) {
+	each(t, func(e *env) {
+		e.lax = true
+		e.enqueue("0-a", func(r *lm.Request) { r.Body = json.RawMessage(`"` + strings.Repeat("b", inlineBytes) + `"`) })
+		got := e.take("w1", e.read("w1")[0], ClaimOK)
+		e.rdb.Del(ctx, e.s.keys.request("0-a"))
+		got.Unread.Checkpoint = 1
+		claim, err := e.s.Fetch(ctx, got.Claim, got.Unread)
+		if err != nil || len(claim.Request.Body) != 0 || len(claim.Checkpoint) != 0 {
+			e.Errorf("%d bytes, %v", len(claim.Request.Body), err)
+		}
+		e.rdb.HSet(ctx, e.s.keys.request("0-a"), "a", "b")
+		if _, err := e.s.Fetch(ctx, got.Claim, got.Unread); !IsWrongType(err) {
+			e.Errorf("replaced: %v", err)
 		}
 	})
 }

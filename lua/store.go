@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"golang.org/x/sync/semaphore"
 )
 
 // Options are what the scripts are told. Zero fields mean the defaults of
@@ -76,6 +77,7 @@ type Store struct {
 
 	blockingName string // that the connections of blocking have at the server; empty when Open did not make them
 
+	unread   *semaphore.Weighted // bytes of large requests and checkpoints that are on their way
 	advances batcher[advanceIn, string]
 	finishes batcher[finishIn, string]
 	retries  batcher[retryIn, string]
@@ -87,7 +89,7 @@ type Store struct {
 // nothing blocks. Open makes both from a URL.
 func NewStore(state, blocking redis.UniversalClient, opts Options) *Store {
 	opts = opts.withDefaults()
-	s := &Store{rdb: state, blocking: blocking, keys: keys{opts.Prefix}, opts: opts}
+	s := &Store{rdb: state, blocking: blocking, keys: keys{opts.Prefix}, opts: opts, unread: semaphore.NewWeighted(unreadAtOnce)}
 	s.advances.send = s.sendAdvances
 	s.finishes.send = s.sendFinishes
 	s.retries.send = s.sendRetries
