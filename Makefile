@@ -12,7 +12,7 @@ SHELL_FILES := $(wildcard scripts/*.sh examples/*/*.sh) .ci/run
 LINT := bin/golangci-lint-$(shell { cat tools/go.sum; go env GOVERSION; } | cksum | cut -d' ' -f1)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test race compat nightly check lint bench clean check-format check-vet check-shell check-tidy
+.PHONY: help build demo test race compat nemesis soak nightly check lint bench clean check-format check-vet check-shell check-tidy
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,18 @@ race: ## all tests under the race detector
 
 compat: ## the tests that need a server on Redis 8 and Valkey 8 (Debian packages, not installed)
 	scripts/compat.sh $(ARGS)
+
+# Every choice of a run follows from its seed, which is its name: SEED=N RUNS=1 repeats it.
+nemesis: RUNS    ?= 60
+nemesis: SECONDS ?= 20
+nemesis: SEED    ?= $(shell date +%s)
+nemesis: ## real processes under one fault after the other: RUNS=60 SECONDS=20 SEED=random
+	LIGHTERMAN_NEMESIS_RUNS=$(RUNS) LIGHTERMAN_NEMESIS_SECONDS=$(SECONDS) LIGHTERMAN_NEMESIS_SEED=$(SEED) \
+		scripts/test.sh -count=1 -v -timeout 4h -run '^TestNemesis$$' $(ARGS) ./internal/e2e
+
+soak: MINUTES ?= 30
+soak: ## the nemesis beside rolling restarts, and what grows meanwhile: MINUTES=30
+	LIGHTERMAN_SOAK_MINUTES=$(MINUTES) scripts/test.sh -count=1 -v -timeout $$(($(MINUTES) + 15))m -run '^TestSoak$$' ./internal/e2e
 
 nightly: ## what is too slow or needs the network: aimock, real servers, full counts, race, fuzz, compat; ARGS=PART for one
 	scripts/nightly.sh $(ARGS)

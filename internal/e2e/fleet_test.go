@@ -75,6 +75,7 @@ type crew struct {
 	beat      time.Duration // between renewals; a quarter of the lease
 	config    string        // path of a configuration file
 	presence  bool          // look after the others; else a death is noticed by the lease
+	url       string        // of Redis; empty: the fleet's
 }
 
 // start starts a worker and waits until it is ready.
@@ -91,7 +92,10 @@ func (f *fleet) start(c crew) *worker {
 	if c.slots == 0 {
 		c.slots = 16
 	}
-	args := []string{"--name", name, "--redis", f.url, "--lease", f.lease.String(), "--concurrency", strconv.Itoa(c.slots),
+	if c.url == "" {
+		c.url = f.url
+	}
+	args := []string{"--name", name, "--redis", c.url, "--lease", f.lease.String(), "--concurrency", strconv.Itoa(c.slots),
 		"--http", "127.0.0.1:0", "--log-format", "json", "--log-level", "debug"}
 	env := []string{"LIGHTERMAN_SIM_CALL_LOG=" + f.calls, "LIGHTERMAN_SIM_LATENCY=" + c.latency.String(), "LIGHTERMAN_REDIS_PARTITIONS=" + strconv.Itoa(f.parts)}
 	if !c.presence {

@@ -40,6 +40,7 @@ func run() error {
 	w.Handle("twostep", h.twoStep)
 	w.Handle("poison", h.poison)
 	w.Handle("speak", speak)
+	w.Handle("misbehave", misbehave)
 	return w.Run(context.Background())
 }
 
