@@ -147,6 +147,7 @@ func AsError(err error) *Error {
 type Parked struct {
 	Until  time.Time
 	Reason string
+	For    string // what it waits for, see WaitsFor; empty: only for the time
 }
 
 func (p *Parked) Error() string {

@@ -22,6 +22,8 @@ type Trace struct {
 	Crashes         int               `json:"crashes"`
 	CrashesTotal    int               `json:"crashes_total"`
 	SchemaWaits     int               `json:"schema_waits,omitempty"`
+	WaitsFor        string            `json:"waits_for,omitempty"`        // what it was parked for last, as model/NAME; see WaitsFor
+	Parked          time.Time         `json:"parked,omitzero"`            // since when
 	CancelRequested Outcome           `json:"cancel_requested,omitempty"` // cancelled or expired: it is to end so
 	Created         time.Time         `json:"created"`
 	NotBefore       time.Time         `json:"not_before,omitzero"`

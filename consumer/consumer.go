@@ -62,6 +62,7 @@ type Options struct {
 	Announce     time.Duration // between records on the roster, default 5 s
 	Presence     Presence      // how soon others' deaths are noticed
 	State        State         // told of changes of the fleet's state; default: nobody is
+	Waits        Waits         // knows when what parked operations wait for is there again; default: only their time is
 	Version      string        // shown on the roster
 	Middleware   []Middleware
 	Metrics      *Metrics // default: counted nowhere

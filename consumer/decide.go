@@ -32,6 +32,7 @@ type decision struct {
 	delay   time.Duration
 	counted lua.Counted
 	reason  string
+	waits   string // what the operation waits for; empty: only for the delay
 }
 
 // newerWaits is how often an operation waits for a worker that can run it.
@@ -56,7 +57,7 @@ func decide(claim lm.Claim, err error, opts Options) decision {
 	case errors.Is(err, ErrDrained), errors.Is(err, lm.ErrHandOver):
 		return decision{kind: putBack, reason: "drain"}
 	case errors.As(err, &parked):
-		return decision{kind: retry, delay: max(0, time.Until(parked.Until)), counted: lua.CountNothing, reason: code(parked.Reason)}
+		return decision{kind: retry, delay: max(0, time.Until(parked.Until)), counted: lua.CountNothing, reason: code(parked.Reason), waits: parked.For}
 	case kind == lm.SchemaTooNew, kind == lm.UnknownKind && claim.SchemaWaits < newerWaits:
 		return decision{kind: retry, delay: newerWait(claim.SchemaWaits), counted: lua.CountSchemaWait, reason: string(kind)}
 	case kind.Permanent():

@@ -19,6 +19,7 @@ type Metrics struct {
 	Retries     *prometheus.CounterVec   // by reason
 	DeadLetters *prometheus.CounterVec   // by reason
 	Takeovers   *prometheus.CounterVec   // by cause
+	Woken       prometheus.Counter       // parked operations that came back because what they waited for is there again
 	Watched     prometheus.Gauge         // workers whose death this one would notice at once
 	Fenced      prometheus.Counter
 	Repairs     *prometheus.CounterVec // by what the janitor found
@@ -46,6 +47,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		Retries:     counter("retries_total", "Operations set aside to be tried again.", "reason"),
 		DeadLetters: counter("dead_letters_total", "Operations set aside for people.", "reason"),
 		Takeovers:   counter("takeovers_total", "Claims taken over from other workers.", "cause"),
+		Woken:       prometheus.NewCounter(prometheus.CounterOpts{Namespace: "lighterman", Name: "woken_total", Help: "Parked operations brought back because what they waited for is there again."}),
 		Watched:     prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "lighterman", Name: "watched_workers", Help: "Workers whose death this one would notice at once."}),
 		Fenced:      prometheus.NewCounter(prometheus.CounterOpts{Namespace: "lighterman", Name: "fenced_writes_total", Help: "Writes refused because another claim holds the operation."}),
 		Repairs:     counter("janitor_repairs_total", "What the janitor repaired or ended.", "what"),
@@ -54,7 +56,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 			[]string{"partition", "queue", "state"}),
 	}
 	if r != nil {
-		r.MustRegister(m.Claims, m.Wait, m.Handle, m.Endings, m.Retries, m.DeadLetters, m.Takeovers, m.Watched, m.Fenced, m.Repairs, m.Drift, m.Operations)
+		r.MustRegister(m.Claims, m.Wait, m.Handle, m.Endings, m.Retries, m.DeadLetters, m.Takeovers, m.Woken, m.Watched, m.Fenced, m.Repairs, m.Drift, m.Operations)
 	}
 	return m
 }

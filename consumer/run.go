@@ -124,7 +124,7 @@ func (c *Consumer) write(claim lm.Claim, d decision, result lm.Result, tried boo
 	case putBack:
 		return c.store.Release(ctx, claim, d.reason)
 	case retry:
-		return c.store.Retry(ctx, claim, lua.Aside{Path: statemachine.PathRetry(from), Delay: d.delay, Counted: d.counted, Reason: d.reason, Route: result.Route})
+		return c.store.Retry(ctx, claim, lua.Aside{Path: statemachine.PathRetry(from), Delay: d.delay, Counted: d.counted, Reason: d.reason, Route: result.Route, Waits: d.waits})
 	case finishSucceeded:
 		result.Outcome, result.Err = lm.Succeeded, nil
 		return c.store.Finish(ctx, claim, lua.Ending{Path: statemachine.Path(from, lm.Completed), Result: result, Tried: tried})

@@ -52,6 +52,7 @@ func (c *Consumer) tick(ctx context.Context, partition int) {
 		c.metrics.depths(partition, due.Counts)
 		streams = withQueues(streams, partition, due.Counts.Queues())
 		c.promote(ctx, partition, due)
+		c.wake(ctx, partition, due.Waits)
 		c.expire(ctx, partition, due.Deadlines)
 		if c.contact.mayTakeOver() && !time.Now().Before(c.sweepFrom) {
 			for _, s := range due.Stalled {

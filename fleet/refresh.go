@@ -43,9 +43,12 @@ func signal(c chan struct{}) {
 // Fresh sees to it that the snapshot is at most a second old: at the start of an
 // operation, when nobody may have asked for long. Mostly it costs nothing, else
 // one cheap command.
-func (m *Manager) Fresh(ctx context.Context) error {
+func (m *Manager) Fresh(ctx context.Context) error { return m.fresh(ctx, time.Second) }
+
+// fresh is Fresh for another age.
+func (m *Manager) fresh(ctx context.Context, age time.Duration) error {
 	m.used.Store(true)
-	if m.opts.clock().Sub(m.base.Load().checked) < time.Second {
+	if m.opts.clock().Sub(m.base.Load().checked) < age {
 		return nil
 	}
 	return m.poll(ctx, false)

@@ -57,7 +57,11 @@ func newWorker(f *Fleet, name string) (*Worker, error) {
 	if f.setup != nil {
 		f.setup(w)
 	}
-	w.consumer = consumer.New(w.store, consumer.HandlerFunc(w.handle), f.opts.consumer(name))
+	options := f.opts.consumer(name)
+	if w.truth != nil {
+		options.Waits = fleet.NewReady(w.truth)
+	}
+	w.consumer = consumer.New(w.store, consumer.HandlerFunc(w.handle), options)
 	ctx, drain := context.WithCancel(context.Background())
 	w.drain = drain
 	w.done.Go(func() {

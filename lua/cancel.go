@@ -91,7 +91,7 @@ func (s *Store) endOnce(ctx context.Context, ids []lm.TraceID, outcome lm.Outcom
 	p := ids[0].Partition()
 	c := call{
 		script: cancelScript,
-		keys:   append(make([]string, 0, 5+8*len(ids)), s.keys.stats(p), s.keys.done(p), s.keys.dead(p), s.keys.deadlines(p), s.keys.delayed(p)),
+		keys:   append(make([]string, 0, 6+8*len(ids)), s.keys.stats(p), s.keys.done(p), s.keys.dead(p), s.keys.deadlines(p), s.keys.delayed(p), s.keys.parked(p)),
 		args:   append(make([]any, 0, 6+4*len(ids)), len(ids), Group, s.opts.Retention.Milliseconds(), string(outcome), text, maxAge.Milliseconds()),
 	}
 	for i, id := range ids {

@@ -10,6 +10,7 @@
 --   3 dead       the dead-letter stream
 --   4 deadlines  operations with a deadline
 --   5 delayed    operations that wait for a time
+--   6 parked     those of them that wait for something by its name
 --   per operation, k +
 --   1 trace
 --   2 request
@@ -43,6 +44,7 @@ local done = KEYS[2]
 local dead = KEYS[3]
 local deadlines = KEYS[4]
 local delayed = KEYS[5]
+local parked = KEYS[6]
 local n = ARGV[1]
 local group = ARGV[2]
 local retention = ARGV[3]
@@ -68,7 +70,7 @@ local function one(k, a)
   local entry = ARGV[a + 3]
   local epoch = ARGV[a + 4]
 
-  local t = held(trace, 'not_before')
+  local t = held(trace, 'not_before', 'parked')
   if not t[STATE] then
     redis.call('ZREM', deadlines, id)
     return 'NOTFOUND'
@@ -107,13 +109,16 @@ local function one(k, a)
     lifetime = retention, seq = t[SEQ] or '0',
   })
   redis.call('ZREM', delayed, id)
+  if t[16] then
+    redis.call('ZREM', parked, t[16] .. '|' .. id)
+  end
   if entry ~= '' then
     ack(stream, entry_id(entry))
   end
   return 'OK'
 end
 
-local answers = each(n, 5, 8, 6, 4, one)
+local answers = each(n, 6, 8, 6, 4, one)
 write_endings(done)
 write_acks(group)
 write_counts(stats)

@@ -57,6 +57,7 @@ func (k keys) out(id lm.TraceID) string        { return k.of(id, "out") }
 
 func (k keys) stream(s Stream) string           { return k.in(s.Partition, s.short()) }
 func (k keys) delayed(p int) string             { return k.in(p, "delayed") }
+func (k keys) parked(p int) string              { return k.in(p, "parked") }
 func (k keys) deadlines(p int) string           { return k.in(p, "deadlines") }
 func (k keys) dead(p int) string                { return k.in(p, "dead") }
 func (k keys) done(p int) string                { return k.in(p, "done") }

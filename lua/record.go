@@ -109,6 +109,8 @@ func (r *Record) set(field, value string, history bool) {
 		r.CancelRequested = lm.Outcome(value)
 	case "created":
 		r.Created = ms()
+	case "parked":
+		r.WaitsFor, r.Parked = readPlace(value)
 	case "not_before":
 		r.NotBefore = ms()
 	case "deadline":

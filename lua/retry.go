@@ -25,6 +25,7 @@ type Aside struct {
 	Counted Counted
 	Reason  string // a code word, shown in the history
 	Route   []string
+	Waits   string // what it waits for, as lighterman.WaitsFor says it; empty: only for its time
 }
 
 // routeBytes bounds what a trace keeps of the route of a try that was set aside: 4
@@ -79,14 +80,14 @@ func (s *Store) Retry(ctx context.Context, claim lm.Claim, aside Aside) error {
 func (s *Store) sendRetries(ctx context.Context, p int, in []retryIn) ([]string, error) {
 	c := call{
 		script: retryScript,
-		keys:   append(make([]string, 0, 2+2*len(in)), s.keys.stats(p), s.keys.delayed(p)),
-		args:   append(make([]any, 0, 2+11*len(in)), len(in), Group),
+		keys:   append(make([]string, 0, 3+2*len(in)), s.keys.stats(p), s.keys.delayed(p), s.keys.parked(p)),
+		args:   append(make([]any, 0, 2+12*len(in)), len(in), Group),
 	}
 	for _, r := range in {
 		st, _, _ := streamOf(p, r.fence.Entry)
 		c.keys = append(c.keys, s.keys.trace(r.id), s.keys.stream(st))
 		c.args = append(c.args, string(r.id), r.fence.Owner, int64(r.fence.Epoch), r.fence.Token, r.at.Seq, letters(r.aside.Path),
-			r.at.Took.Microseconds(), r.aside.Delay.Milliseconds(), string(r.aside.Counted), r.aside.Reason, kept(r.aside.Route))
+			r.at.Took.Microseconds(), r.aside.Delay.Milliseconds(), string(r.aside.Counted), r.aside.Reason, kept(r.aside.Route), targetOf(r.aside.Waits))
 	}
 	return s.answers(ctx, c, len(in))
 }

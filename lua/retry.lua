@@ -1,12 +1,15 @@
 -- retry sets a claimed operation aside until a time: after a transient error
 -- (one attempt more), parked (nothing counted), or for a newer worker
 -- (schema_waits). The claim ends, its entry goes and its place in the delayed set
--- is taken in one step. One that is asked to end waits for no time: its next claim
--- hears it. Begins with a write that Redis never refuses.
+-- is taken in one step, and its place in the parked set where it waits for more than
+-- a time (include/parked.lua). One that is asked to end waits for nothing: its next
+-- claim hears it. Begins with a write that Redis never refuses. Killed before:
+-- nothing; after: all of it; a replay answers OK and parks nothing a second time.
 --
 -- KEYS
 --   1 stats      the partition's counts
 --   2 delayed    operations that wait for a time
+--   3 parked     those of them that wait for something by its name
 --   per operation, k +
 --   1 trace
 --   2 stream     that holds its entry
@@ -25,13 +28,15 @@
 --   9 counted    the trace field that grows by one: attempts, schema_waits, or empty
 --   10 reason    a code word
 --   11 route     the try's way through members, in fields route1 to route4 of 64 bytes
+--   12 waits     what it waits for, as model/NAME; empty: only for its time
 -- RETURNS
 --   per operation: OK; FENCED; NOTFOUND; ILLEGAL STATE
 -- ERRORS
 --   per operation: WRONGTYPE, NOPERM, ERROR; nothing of it was written
---#include states walk clock history counts each fence ack entry
+--#include states walk clock history counts each fence ack entry parked
 local stats = KEYS[1]
 local delayed = KEYS[2]
+local parked = KEYS[3]
 local n = ARGV[1]
 local group = ARGV[2]
 local now = clock()
@@ -50,6 +55,7 @@ local function one(k, a)
   local counted = ARGV[a + 9]
   local reason = ARGV[a + 10]
   local route = ARGV[a + 11]
+  local waits = ARGV[a + 12]
 
   local t = redis.call('HMGET', trace, 'owner', 'epoch', 'token', 'seq', 'state', 'created', 'hn', 'queue', 'entry', 'attempts', 'schema_waits', 'cancel_requested')
   local verdict = guard(t, owner, epoch, token, seq)
@@ -75,19 +81,27 @@ local function one(k, a)
       fields[#fields + 1] = piece
     end
   end
-  redis.call('HDEL', trace, 'owner', 'started', 'lease', 'beat', 'route1', 'route2', 'route3', 'route4')
+  local place = waits ~= '' and not t[12] and place_of(waits, now)
+  if place then
+    fields[#fields + 1] = 'parked'
+    fields[#fields + 1] = place
+  end
+  redis.call('HDEL', trace, 'owner', 'started', 'lease', 'beat', 'parked', 'route1', 'route2', 'route3', 'route4')
   local hf, hv, hn = hop(t[7], path, now, t[6], took, reason)
   redis.call('HSET', trace, 'hn', hn, hf, hv, unpack(fields))
   if t[12] then
     delay = 0
   end
   redis.call('ZADD', delayed, now + delay, id)
+  if place then
+    redis.call('ZADD', parked, 0, place .. '|' .. id)
+  end
   ack(stream, entry_id(t[9]))
   moved(t[8], state, 'W')
   return 'OK'
 end
 
-local answers = each(n, 2, 2, 2, 11, one)
+local answers = each(n, 3, 2, 2, 12, one)
 write_acks(group)
 write_counts(stats)
 return answers

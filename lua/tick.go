@@ -24,6 +24,7 @@ type Due struct {
 	Delayed   []lm.TraceID
 	Deadlines []lm.TraceID
 	Stalled   []Stalled
+	Waits     []string // what parked operations wait for, the first 100
 	Counts    Counts
 }
 
@@ -58,7 +59,7 @@ func (c Counts) Sum(kind string) (n int64) {
 func (s *Store) Tick(ctx context.Context, partition int, interval, lease time.Duration, streams []Stream) (Due, error) {
 	c := call{
 		script: tickScript,
-		keys:   append(make([]string, 0, 4+len(streams)), s.keys.tick(partition), s.keys.stats(partition), s.keys.delayed(partition), s.keys.deadlines(partition)),
+		keys:   append(make([]string, 0, 5+len(streams)), s.keys.tick(partition), s.keys.stats(partition), s.keys.delayed(partition), s.keys.deadlines(partition), s.keys.parked(partition)),
 		args:   []any{interval.Milliseconds(), Group, lease.Milliseconds(), maxBatch, len(streams)},
 	}
 	for _, st := range streams {
@@ -69,10 +70,10 @@ func (s *Store) Tick(ctx context.Context, partition int, interval, lease time.Du
 		return Due{}, err
 	}
 	reply, err := list(v, -1)
-	if err != nil || len(reply) < 6 {
+	if err != nil || len(reply) < 7 {
 		return Due{}, err
 	}
-	due := Due{Ran: true, Now: number(reply[1]), Counts: readCounts(reply[2]), Delayed: traceIDs(reply[3]), Deadlines: traceIDs(reply[4])}
+	due := Due{Ran: true, Now: number(reply[1]), Counts: readCounts(reply[2]), Delayed: traceIDs(reply[3]), Deadlines: traceIDs(reply[4]), Waits: texts(reply[6])}
 	stalled, _ := reply[5].([]any)
 	for _, item := range stalled {
 		pair, err := list(item, 2)
@@ -123,30 +124,12 @@ func (s *Store) Promote(ctx context.Context, partition int, ids []lm.TraceID) (i
 	if err != nil {
 		return 0, err
 	}
-	c := call{
-		script: promoteScript,
-		keys:   append(make([]string, 0, 2+2*len(ids)), s.keys.stats(partition), s.keys.delayed(partition)),
-		args:   append(make([]any, 0, 1+len(ids)), len(ids)),
-	}
+	in := make([]promotion, len(ids))
 	for i, id := range ids {
-		queue := records[i].Queue
-		if queue == "" {
-			queue = lm.DefaultQueue // there is no trace: the script takes the ID out of the set
-		}
-		c.keys = append(c.keys, s.keys.trace(id), s.keys.stream(Stream{Partition: partition, Queue: queue}))
-		c.args = append(c.args, string(id))
+		in[i] = promotion{id: id, queue: records[i].Queue}
 	}
-	answers, err := s.answers(ctx, c, len(ids))
-	if err != nil {
-		return 0, err
-	}
-	moved := 0
-	for _, a := range answers {
-		if a == "OK" {
-			moved++
-		}
-	}
-	return moved, nil
+	answers, err := s.promote(ctx, partition, in)
+	return promoted(answers), err
 }
 
 // Counts reads a partition's counts.

@@ -1,5 +1,5 @@
 -- tick finds what is due in a partition, once per interval for the whole fleet:
--- delayed operations, deadlines, and per stream the first entry that has been
+-- delayed operations, deadlines, what parked ones wait for, and per stream the first entry that has been
 -- idle for a lease. It only finds; promote and putback act. XPENDING IDLE is the
 -- gate because it costs a fraction of an XAUTOCLAIM pass over young entries. A
 -- partition with nothing waiting, running or delayed is looked at in every tenth
@@ -11,6 +11,7 @@
 --   2 stats      the partition's counts
 --   3 delayed    operations that wait for a time
 --   4 deadlines  operations with a deadline
+--   5 parked     operations that wait for something by its name
 --   per stream, k +
 --   1 stream
 -- ARGV
@@ -21,14 +22,15 @@
 --   5 n          streams
 -- RETURNS
 --   {1, now, counts as a flat list, due in delayed, due in deadlines, list of
---   {stream number, first idle ID}}; {0} when another had this interval
+--   {stream number, first idle ID}, what is waited for}; {0} when another had this interval
 -- ERRORS
 --   none of its own
---#include clock
+--#include clock parked
 local tick = KEYS[1]
 local stats = KEYS[2]
 local delayed = KEYS[3]
 local deadlines = KEYS[4]
+local parked = KEYS[5]
 local interval = tonumber(ARGV[1])
 local group = ARGV[2]
 local lease = ARGV[3]
@@ -48,12 +50,12 @@ for i = 1, #counts, 2 do
   end
 end
 if open == 0 and math.floor(now / interval) % 10 ~= 0 then
-  return { 1, now, counts, {}, {}, {} }
+  return { 1, now, counts, {}, {}, {}, {} }
 end
 
 local idle = {}
 for i = 1, n do
-  local k = 4 + i - 1
+  local k = 5 + i - 1
   local stream = KEYS[k + 1]
   local found = redis.pcall('XPENDING', stream, group, 'IDLE', lease, '-', '+', 1)
   if not found.err and found[1] then
@@ -62,4 +64,4 @@ for i = 1, n do
 end
 local due = redis.call('ZRANGEBYSCORE', delayed, '-inf', now, 'LIMIT', 0, most)
 local expired = redis.call('ZRANGEBYSCORE', deadlines, '-inf', now, 'LIMIT', 0, most)
-return { 1, now, counts, due, expired, idle }
+return { 1, now, counts, due, expired, idle, targets(parked, most) }

@@ -150,7 +150,7 @@ func (t *trip) failed(ctx context.Context, d *Decision, err error) error {
 		t.leave()
 		return nil
 	case Park:
-		return t.park(t.again, string(kind))
+		return t.park(t.again, string(kind), lm.WaitModel+d.Model.Spec.ID)
 	case Fail:
 	}
 	return err
@@ -168,7 +168,19 @@ func (t *trip) none(d Decision, err error) error {
 	case errors.Is(err, ErrPoolExhausted) && t.again.IsZero() && (t.other || until.IsZero()), errors.Is(err, ErrSwitchBudget) && t.last != nil:
 		return t.failure(err)
 	}
-	return t.park(until, t.whyCold(err))
+	return t.park(until, t.whyCold(err), t.waitsFor(err))
+}
+
+// waitsFor names what a call for which there is no member waits for: the session's
+// member where it may not leave it, else the pool.
+func (t *trip) waitsFor(err error) string {
+	switch {
+	case t.refused == fleet.ReasonRequestLimit, t.refused == fleet.ReasonTokenLimit:
+		return lm.WaitLimit + t.pool.Spec.ID
+	case (errors.Is(err, ErrStays) || errors.Is(err, ErrSwitchBudget)) && t.session.Active != "":
+		return lm.WaitModel + t.session.Active
+	}
+	return lm.WaitModel + t.pool.Spec.ID
 }
 
 // nobodyThere reports whether no member is there at all.
@@ -263,14 +275,15 @@ func sighted(snap *fleet.Snapshot, n *Needs) string {
 	return "these do: " + strings.Join(names, ", ")
 }
 
-// park sets the operation aside until a time and a little more.
-func (t *trip) park(until time.Time, reason string) error {
+// park sets the operation aside until a time and a little more, or until what it waits
+// for is there.
+func (t *trip) park(until time.Time, reason, waits string) error {
 	now := t.r.opts.Now()
 	at := parkUntil(until, now)
 	t.r.opts.Metrics.Parked.WithLabelValues(t.pool.Spec.ID).Inc()
 	t.r.opts.Log.Info().Str("trace_id", string(t.call.ID)).Str("pool", t.pool.Spec.ID).Str("reason", reason).
 		Dur("wait_ms", at.Sub(now)).Uint64("snapshot", t.snap.Version).Str("members", t.verdicts(-1, "")).Msg("parked")
-	return lm.Park(time.Now().Add(at.Sub(now)), t.pool.Spec.ID+": "+reason) // of this process's clock, for the consumer's
+	return &lm.Parked{Until: time.Now().Add(at.Sub(now)), Reason: t.pool.Spec.ID + ": " + reason, For: waits} // of this process's clock, for the consumer's
 }
 
 // note keeps why this member and no other, for the answer's record, and logs it:

@@ -127,7 +127,7 @@ func (w *Worker) wire(ctx context.Context) error {
 		Metrics: consumer.NewMetrics(w.metrics), Log: w.log,
 	}
 	if w.fleet != nil {
-		options.State = w.fleet
+		options.State, options.Waits = w.fleet, fleet.NewReady(w.fleet)
 	}
 	w.consumer = consumer.New(w.store, w.pipeline, options)
 	return nil
