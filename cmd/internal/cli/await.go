@@ -22,6 +22,7 @@ type answer struct {
 	Line     int             `json:"line,omitempty"`
 	CustomID string          `json:"custom_id,omitempty"`
 	ID       lm.TraceID      `json:"id"`
+	Status   string          `json:"status,omitempty"` // existing or retried; new where it is left out
 	Outcome  lm.Outcome      `json:"outcome,omitempty"`
 	Text     string          `json:"text,omitempty"`
 	Response *batchResponse  `json:"response,omitempty"` // of an OpenAI batch line
@@ -43,6 +44,9 @@ func newAnswer(n numbered, r lm.Result) answer {
 	a := answer{Line: n.line, CustomID: n.customID, ID: n.id, Outcome: r.Outcome, Usage: r.Usage, Attempts: r.Attempts, Crashes: r.Crashes}
 	if r.Err != nil {
 		a.Error = r.Err
+	}
+	if n.status != statusNew {
+		a.Status = n.status
 	}
 	if n.customID != "" {
 		if r.Outcome == lm.Succeeded {
@@ -103,17 +107,16 @@ func (f *enqueueFlags) await(ctx context.Context, out io.Writer, client *produce
 	return f.summary(ok, failures, time.Since(began))
 }
 
-// sink is where results go.
-// The caller closes it.
-func (f *enqueueFlags) sink(cmd *cobra.Command) (io.Writer, func() error, error) {
+// sink is where results go. The caller ends it.
+func (f *enqueueFlags) sink(cmd *cobra.Command) (out io.Writer, end func() error, err error) {
 	if f.out == "" {
 		return cmd.OutOrStdout(), func() error { return nil }, nil
 	}
-	file, err := os.Create(f.out)
+	file, err := createResults(f.out)
 	if err != nil {
-		return nil, nil, usagef("--out: %w", err)
+		return nil, nil, err
 	}
-	return file, file.Close, nil
+	return file, file.end, nil
 }
 
 // write writes one result: the text of a single prompt, else a JSON line.

@@ -144,7 +144,10 @@ func TestWait_ResultsComeAsTheyEnd(t *testing.T) {
 	})
 	s := on(t, server)
 	p := s.fed("{\"n\":\"held\"}\n{\"n\":\"free\"}\n").start("enqueue", "-", "--kind", "gate", "--wait", "--out", "out.jsonl")
-	until(t, "the second line's result is written", func() bool { return strings.HasSuffix(s.read("out.jsonl"), "\n") })
+	until(t, "the second line's result is written", func() bool {
+		parts, _ := filepath.Glob(filepath.Join(s.dir, "out.jsonl.*.part"))
+		return len(parts) == 1 && strings.HasSuffix(s.read(filepath.Base(parts[0])), "\n")
+	})
 	close(release)
 	r := p.wait()
 	r.failed(0, "2 of 2  ok 2  failed 0  -> out.jsonl")
@@ -184,13 +187,13 @@ func TestEnqueue_OutputForms(t *testing.T) {
 	if ids := s.run("enqueue", "a", "--count", "3").lines(); len(ids) != 3 || ids[0] == ids[1] {
 		t.Errorf("--count 3 prints %q", ids)
 	}
-	if ids := s.run("enqueue", "a", "--count", "2", "--key", "k").lines(); strings.Join(ids, " ") != strings.Join(s.run("enqueue", "a", "--count", "2", "--key", "k").lines(), " ") || ids[0] == ids[1] {
+	if ids := s.run("enqueue", "a", "--count", "2", "--key", "k").lines(); strings.Join(ids, " ") != strings.Join(strings.Fields(s.run("enqueue", "a", "--count", "2", "--key", "k").out), " ") || ids[0] == ids[1] {
 		t.Errorf("--count 2 --key k enqueues again: %q", ids)
 	}
 	if list := decode[[]struct{ ID string }](t, s.run("enqueue", "a", "-o", "json").ok()); len(list) != 1 || list[0].ID == "" {
 		t.Errorf("json: %+v", list)
 	}
-	if out := s.run("enqueue", "a", "-o", "table").lines(); len(out) != 2 || !strings.HasPrefix(out[0], "ID ") || len(strings.Fields(out[1])) != 3 || strings.Fields(out[1])[1] != "-" {
+	if out := s.run("enqueue", "a", "-o", "table").lines(); len(out) != 2 || !strings.HasPrefix(out[0], "ID ") || len(strings.Fields(out[1])) != 4 || strings.Fields(out[1])[1] != "-" {
 		t.Errorf("table: %q", out)
 	}
 	id := strings.TrimSpace(s.run("enqueue", "a", "--in", "1h", "--thread", "t", "--tenant", "x", "--run", "r", "--agent", "g", "--queue", "batch", "--model", "sim", "--kind", "chat").ok())

@@ -78,9 +78,12 @@ func Main(cmd *cobra.Command) {
 func exitCode(err error) int {
 	var e *exitError
 	var problems config.Errors
+	var lost *outputError
 	switch {
 	case errors.As(err, &e):
 		return e.code
+	case errors.As(err, &lost): // before Redis: the system's error is one of the network too
+		return exitFailed
 	case errors.As(err, &problems):
 		return exitUsage
 	case errors.Is(err, context.Canceled): // before Redis, whose errors may hold it

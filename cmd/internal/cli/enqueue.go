@@ -30,6 +30,8 @@ type enqueueFlags struct {
 	output   string
 	skipBad  bool
 	noCheck  bool
+
+	retryFailed bool
 }
 
 // Enqueue is the command that pushes requests and waits for results.
@@ -42,7 +44,8 @@ func Enqueue() *cobra.Command {
 standard input): a chat-completions body or an OpenAI batch line each. Prints the
 IDs; with --wait the answer's text, or one JSON line per result in the order in
 which they end; with --follow the text as it comes. A file that is pushed again
-enqueues nothing twice.`,
+enqueues nothing twice: what an earlier push asked for is existing, with its outcome
+where it did not succeed (exit 1), and --retry-failed has what failed done again.`,
 		Example: `  enqueue "Why do rivers bend?" --wait
   enqueue "Tell me more" --follow
   enqueue --file requests.jsonl --wait --out answers.jsonl`,
@@ -83,6 +86,7 @@ func (f *enqueueFlags) add(cmd *cobra.Command) {
 	fs.StringVar(&f.out, "out", "", "with --wait: write results to this file")
 	fs.StringVarP(&f.output, "output", "o", "", "id, table, json or jsonl; with --wait of one prompt, or --follow: text")
 	fs.BoolVar(&f.skipBad, "skip-bad", false, "leave out bad lines of the file instead of enqueueing nothing")
+	fs.BoolVar(&f.retryFailed, "retry-failed", false, "have what an earlier push of the same asked for, and what failed, done again from its last checkpoint")
 	fs.BoolVar(&f.noCheck, "no-check", false, "do not check model names against what workers offer")
 }
 
@@ -167,6 +171,9 @@ func (f *enqueueFlags) run(cmd *cobra.Command, cfg *config.Config, args []string
 	if f.in > 0 {
 		f.template.NotBefore = time.Now().Add(f.in)
 	}
+	if err := f.checkOut(cmd.InOrStdin()); err != nil {
+		return err
+	}
 	requests, err := f.requests(cmd, args)
 	if err != nil {
 		return err
@@ -183,11 +190,13 @@ func (f *enqueueFlags) run(cmd *cobra.Command, cfg *config.Config, args []string
 	if requests, err = f.good(cmd, client, requests); err != nil {
 		return err
 	}
-	out, closeOut, err := f.sink(cmd) // now, while nothing is enqueued yet
+	out, endOut, err := f.sink(cmd) // now, while nothing is enqueued yet
 	if err != nil {
 		return err
 	}
 	sent, err := f.send(ctx, cmd, client, requests)
+	err = errors.Join(err, f.resolve(ctx, cmd, store, client, sent))
+	err = errors.Join(f.tellExisting(cmd, sent), err)
 	switch {
 	case len(sent) == 0:
 	case f.followed:
@@ -197,8 +206,8 @@ func (f *enqueueFlags) run(cmd *cobra.Command, cfg *config.Config, args []string
 	default:
 		err = errors.Join(f.printIDs(cmd, sent), err)
 	}
-	err = errors.Join(err, closeOut())
-	if stdout.failed() != nil { // where they would have been
+	err = errors.Join(err, endOut())
+	if lostOutput(err) { // where they would have been
 		for _, n := range sent {
 			fmt.Fprintf(stderr, "%s: accepted: %s\n", cmd.Name(), n.id)
 		}
@@ -207,7 +216,7 @@ func (f *enqueueFlags) run(cmd *cobra.Command, cfg *config.Config, args []string
 }
 
 func (f *enqueueFlags) client(ctx context.Context, cfg *config.Config, store *lua.Store) (*producer.Client, error) {
-	var opts []producer.Option
+	opts := []producer.Option{producer.WithCheckpointLimit(int(cfg.Limits.Checkpoint))} // of --retry-failed
 	switch {
 	case f.followed:
 		opts = append(opts, producer.WithFollowed())
@@ -234,6 +243,7 @@ type numbered struct {
 	customID string // of an OpenAI batch line
 	bad      error  // why it cannot be enqueued
 	id       lm.TraceID
+	status   string // of what was accepted
 }
 
 // requests are the requests of the prompt or of the file.

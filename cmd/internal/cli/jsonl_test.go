@@ -118,7 +118,11 @@ func TestFile_EnqueuesNothingTwice(t *testing.T) {
 	lines := []string{chatLine("1"), chatLine("2"), chatLine("1"), batched("a", chatLine("1")), batched("b", chatLine("1"))}
 	push := func(content string, args ...string) []string {
 		t.Helper()
-		return s.fed(content).run(append([]string{"enqueue", "-"}, args...)...).lines()
+		r := s.fed(content).run(append([]string{"enqueue", "-"}, args...)...)
+		if r.code != 0 {
+			t.Errorf("exit %d: %s", r.code, r.err)
+		}
+		return strings.Split(strings.TrimSuffix(r.out, "\n"), "\n")
 	}
 	first := push(strings.Join(lines, "\n") + "\n")
 	if slices.Sort(first); len(slices.Compact(slices.Clone(first))) != 5 {

@@ -84,7 +84,7 @@ func TestEnqueue_BadRequests(t *testing.T) {
 	// An unknown model is the workers' to refuse with --no-check.
 	s.run("enqueue", "--no-check", "--model", "sim-slwo", "a").ok()
 	first := strings.TrimSpace(s.run("enqueue", "--id", "x", "a").ok())
-	if again := strings.TrimSpace(s.run("enqueue", "--id", "x", "a").ok()); first != "0-x" || again != first {
+	if again := strings.TrimSpace(s.run("enqueue", "--id", "x", "a").out); first != "0-x" || again != first {
 		t.Errorf("IDs %s and %s, want 0-x twice", first, again)
 	}
 	s.run("enqueue", "--id", "x", "other").refused(exitUsage, "enqueue: the same ID or idempotency key was used with another request (0-x)")

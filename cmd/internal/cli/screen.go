@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -58,7 +59,7 @@ func (s *screen) sendLocked(p []byte) error {
 		return s.err
 	}
 	if _, err := s.file.Write(p); err != nil {
-		s.err = exit(exitFailed, fmt.Errorf("write to %s: %w", s.name, rootOf(err)))
+		s.err = &outputError{s.name, err}
 	}
 	return s.err
 }
@@ -93,16 +94,23 @@ func (s *screen) width() int {
 	return 80
 }
 
-// rootOf is the last error of a chain: of a write the system's, without the name
-// that the process has for the file.
-func rootOf(err error) error {
-	for {
-		inner, ok := err.(interface{ Unwrap() error }) //nolint:errorlint // a walk along the chain
-		if !ok || inner.Unwrap() == nil {
-			return err
-		}
-		err = inner.Unwrap()
-	}
+// outputError says that output could not be written where it was to go.
+type outputError struct {
+	where string
+	err   error
+}
+
+// Error has the system's word for it, without the name that the process has for the
+// file.
+func (e *outputError) Error() string { return "write to " + e.where + ": " + cause(e.err) }
+
+func (e *outputError) Unwrap() error { return e.err }
+
+// lostOutput reports whether a command that ended with err could not write what it
+// had to say.
+func lostOutput(err error) bool {
+	var lost *outputError
+	return errors.As(err, &lost) || stdout.failed() != nil
 }
 
 // isTerminal reports whether a file is a terminal.

@@ -33,7 +33,10 @@ func (f *enqueueFlags) send(ctx context.Context, cmd *cobra.Command, client *pro
 		}
 		for i, a := range client.EnqueueMany(ctx, requests) {
 			if a.Err == nil {
-				batch[i].id = a.ID
+				batch[i].id, batch[i].status = a.ID, statusNew
+				if a.Existing {
+					batch[i].status = statusExisting
+				}
 				sent = append(sent, batch[i])
 				bar.add(1, refused)
 				continue
@@ -143,10 +146,11 @@ func (f *enqueueFlags) printIDs(cmd *cobra.Command, sent []numbered) error {
 		ID       lm.TraceID `json:"id"`
 		Line     int        `json:"line,omitempty"`
 		CustomID string     `json:"custom_id,omitempty"`
+		Status   string     `json:"status"` // new, existing, existing failed ..., retried
 	}
 	lines := make([]line, len(sent))
 	for i, n := range sent {
-		lines[i] = line{n.id, n.line, n.customID}
+		lines[i] = line{n.id, n.line, n.customID, n.status}
 	}
 	switch f.output {
 	case "json":
@@ -154,9 +158,9 @@ func (f *enqueueFlags) printIDs(cmd *cobra.Command, sent []numbered) error {
 	case "jsonl":
 		return printLines(out, lines)
 	case "table":
-		t := newTable(out, "ID", "LINE", "CUSTOM ID")
+		t := newTable(out, "ID", "LINE", "CUSTOM ID", "STATUS")
 		for _, l := range lines {
-			t.row(l.ID, orDash(strings.TrimPrefix(strconv.Itoa(l.Line), "0")), orDash(l.CustomID))
+			t.row(l.ID, orDash(strings.TrimPrefix(strconv.Itoa(l.Line), "0")), orDash(l.CustomID), l.Status)
 		}
 		return t.flush()
 	}
