@@ -125,7 +125,7 @@ var rules = []rule{
 	{kind: lm.ModelNotFound, statuses: []int{400, 404, 422}, phrases: []string{
 		"model not found", "does not exist or you do not have access", "is not a valid model id", "invalid model:", "provided model identifier is invalid", "no endpoints found for",
 	}},
-	{kind: lm.ContextOverflow, words: []string{"context_length_exceeded", "request_too_large", "string_above_max_length", "context_window_exceeded"}, phrases: []string{
+	{kind: lm.ContextOverflow, words: []string{"context_length_exceeded", "request_too_large", "string_above_max_length", "context_window_exceeded", "exceed_context_size_error"}, phrases: []string{
 		"maximum context length", "prompt is too long", "input is too long", "context length exceeded", "exceeds the maximum number of tokens", "exceeds the context window", "exceeds the context length",
 		"exceed context limit", "input token count", "too many input tokens", "exceeds the available context size", "longer than the maximum model length",
 	}},
@@ -165,12 +165,12 @@ func kindOfStatus(s *Signals) lm.Kind {
 		return notFound(s)
 	case http.StatusRequestEntityTooLarge:
 		return lm.ContextOverflow
-	case http.StatusBadRequest, http.StatusConflict, http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity:
+	case http.StatusBadRequest, http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity:
 		return lm.InvalidRequest
 	case http.StatusRequestTimeout, http.StatusGatewayTimeout:
 		return lm.TimedOut
 	}
-	return lm.ProviderFailed
+	return lm.ProviderFailed // 409 too: a lock that could not be had, which the vendors' SDKs ask again
 }
 
 // forbidden: a 403 whose text speaks of the credential or of what it may do refuses

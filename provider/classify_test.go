@@ -73,7 +73,7 @@ func TestClassify(t *testing.T) {
 		{"flagged prompt", Signals{Status: 400, Code: "invalid_prompt", Message: "your prompt was flagged as potentially violating our usage policy"}, lm.ContentFiltered},
 
 		{"400", Signals{Status: 400}, lm.InvalidRequest},
-		{"409", Signals{Status: 409}, lm.InvalidRequest},
+		{"409", Signals{Status: 409}, lm.ProviderFailed},
 		{"415", Signals{Status: 415}, lm.InvalidRequest},
 		{"422", Signals{Status: 422}, lm.InvalidRequest},
 		{"404 with a param", Signals{Status: 404, Param: "file_id", Message: "the model's file is not there"}, lm.InvalidRequest},

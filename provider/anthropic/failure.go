@@ -1,6 +1,7 @@
 package anthropic
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"io"
@@ -44,6 +45,12 @@ func (x *exchange) failure(err error) error {
 // no stream, as a proxy or a wrong address sends; nil: it is a stream.
 func (x *exchange) refused(resp *http.Response) error {
 	kind := resp.Header.Get("Content-Type")
+	if r := bufio.NewReader(resp.Body); resp.StatusCode == http.StatusOK && strings.HasPrefix(kind, "application/json") {
+		head, _ := r.Peek(provider.EventHead) // whoever reads on meets its error
+		if resp.Body = (&peeked{Reader: r, Closer: resp.Body}); provider.IsEvents(head) {
+			return nil
+		}
+	}
 	if resp.StatusCode == http.StatusOK && !strings.HasPrefix(kind, "application/json") && !strings.HasPrefix(kind, "text/html") {
 		return nil
 	}
@@ -60,6 +67,12 @@ func (x *exchange) refused(resp *http.Response) error {
 		return x.classify(status, body, false)
 	}
 	return provider.Classify(provider.Signals{Status: status, Message: "the answer is no event stream; is this address an Anthropic API?"})
+}
+
+// peeked is a body whose beginning was looked at.
+type peeked struct {
+	io.Reader
+	io.Closer
 }
 
 // broken is an error event of a stream.

@@ -3,7 +3,10 @@ package anthropic
 import (
 	"context"
 	"encoding/json"
+	"io"
+	"maps"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/anthropics/anthropic-sdk-go/packages/ssestream"
@@ -18,7 +21,8 @@ const drain = 50 * time.Millisecond
 
 // event is one of a stream, of which each kind fills a part.
 type event struct {
-	Index   int `json:"index"`
+	Type    string `json:"type"`
+	Index   int    `json:"index"`
 	Message struct {
 		ID    string `json:"id"`
 		Model string `json:"model"`
@@ -29,8 +33,8 @@ type event struct {
 		ID        string          `json:"id"`
 		Name      string          `json:"name"`
 		Input     json.RawMessage `json:"input"`
-		Text      string          `json:"text"`
-		Thinking  string          `json:"thinking"`
+		Text      json.RawMessage `json:"text"`
+		Thinking  json.RawMessage `json:"thinking"`
 		Signature string          `json:"signature"`
 		Data      string          `json:"data"`
 	} `json:"content_block"`
@@ -39,12 +43,12 @@ type event struct {
 }
 
 type delta struct {
-	Type       string `json:"type"`
-	Text       string `json:"text"`
-	JSON       string `json:"partial_json"`
-	Thinking   string `json:"thinking"`
-	Signature  string `json:"signature"`
-	StopReason string `json:"stop_reason"`
+	Type       string          `json:"type"`
+	Text       json.RawMessage `json:"text"`
+	JSON       json.RawMessage `json:"partial_json"`
+	Thinking   json.RawMessage `json:"thinking"`
+	Signature  string          `json:"signature"`
+	StopReason string          `json:"stop_reason"`
 	Details    struct {
 		Category string `json:"category"`
 	} `json:"stop_details"`
@@ -53,18 +57,18 @@ type delta struct {
 // usage is what the API counts: the three of the input exclude each other, and the
 // figures at the end of the answer replace those at its beginning.
 type usage struct {
-	Input    int64 `json:"input_tokens"`
-	Created  int64 `json:"cache_creation_input_tokens"`
-	Read     int64 `json:"cache_read_input_tokens"`
-	Output   int64 `json:"output_tokens"`
+	Input    provider.Count `json:"input_tokens"`
+	Created  provider.Count `json:"cache_creation_input_tokens"`
+	Read     provider.Count `json:"cache_read_input_tokens"`
+	Output   provider.Count `json:"output_tokens"`
 	Detailed struct {
-		Thinking int64 `json:"thinking_tokens"`
+		Thinking provider.Count `json:"thinking_tokens"`
 	} `json:"output_tokens_details"`
 }
 
 // later takes over what a later event counts anew.
 func (u *usage) later(v *usage) {
-	for _, f := range []struct{ mine, theirs *int64 }{
+	for _, f := range []struct{ mine, theirs *provider.Count }{
 		{&u.Input, &v.Input}, {&u.Created, &v.Created}, {&u.Read, &v.Read}, {&u.Output, &v.Output}, {&u.Detailed.Thinking, &v.Detailed.Thinking},
 	} {
 		if *f.theirs > 0 {
@@ -74,7 +78,9 @@ func (u *usage) later(v *usage) {
 }
 
 func (u *usage) normalised() lm.Usage {
-	return lm.Usage{Input: u.Input + u.Created + u.Read, Cached: u.Read, Output: u.Output, Reasoning: u.Detailed.Thinking}
+	return lm.Usage{
+		Input: int64(u.Input + u.Created + u.Read), Cached: int64(u.Read), Output: int64(u.Output), Reasoning: int64(u.Detailed.Thinking),
+	}
 }
 
 // answer is an answer while it comes.
@@ -86,6 +92,7 @@ type answer struct {
 	detail string
 	blocks map[int]*open
 	layout layout
+	stray  bool // a piece belonged to no block
 	ev     event
 }
 
@@ -95,6 +102,7 @@ type open struct {
 	call  int                     // of a tool_use
 	whole json.RawMessage         // the input that came with its start
 	any   bool                    // pieces of its input came
+	half  provider.Half           // of a character that the next piece ends
 	think provider.ReasoningBlock // of a thinking
 }
 
@@ -102,10 +110,12 @@ type open struct {
 // the server keeps the connection open behind the end.
 func (x *exchange) read(resp *http.Response, c *provider.Completion, cancel context.CancelFunc) error {
 	a := &answer{Completion: c, origin: x.asked.origin, blocks: make(map[int]*open)}
+	resp.Body = &lines{EventLines: provider.EventLines{From: resp.Body}, Closer: resp.Body}
 	decoder := ssestream.NewDecoder(resp)
 	for decoder.Next() {
 		e := decoder.Event()
-		switch e.Type {
+		kind := kindOf(&e)
+		switch kind {
 		case "message_stop":
 			late := time.AfterFunc(drain, cancel)
 			for decoder.Next() { // nothing counts behind the end
@@ -115,7 +125,7 @@ func (x *exchange) read(resp *http.Response, c *provider.Completion, cancel cont
 		case "error":
 			return x.broken(e.Data)
 		}
-		if err := a.take(e.Type, e.Data); err != nil {
+		if err := a.take(kind, e.Data); err != nil {
 			return err
 		}
 	}
@@ -123,6 +133,24 @@ func (x *exchange) read(resp *http.Response, c *provider.Completion, cancel cont
 		return x.network(err, true)
 	}
 	return provider.Truncated()
+}
+
+// lines is a body as lines that the SDK's decoder can read.
+type lines struct {
+	provider.EventLines
+	io.Closer
+}
+
+// kindOf is an event's name, or its type where a server leaves the name out.
+func kindOf(e *ssestream.Event) string {
+	if e.Type != "" || len(e.Data) == 0 {
+		return e.Type
+	}
+	var w struct {
+		Type string `json:"type"`
+	}
+	_ = provider.Decode(e.Data, &w) // what is no JSON has none
+	return w.Type
 }
 
 // take adds an event to the answer. Unknown ones mean nothing: the API may send new
@@ -134,12 +162,14 @@ func (a *answer) take(kind string, data []byte) error {
 		return nil
 	}
 	if index, text, ok := textDelta(data); ok {
-		a.piece(index, &delta{Type: "text_delta", Text: text})
-		return nil
+		if b := a.blocks[index]; b != nil && b.half == "" {
+			a.text(text)
+			return nil
+		}
 	}
 	ev := &a.ev
 	*ev = event{}
-	if err := json.Unmarshal(data, ev); err != nil {
+	if err := provider.Decode(data, ev); err != nil {
 		return lm.Errorf(lm.StreamInterrupted, "a %s event of the stream is no JSON", kind)
 	}
 	switch kind {
@@ -164,18 +194,20 @@ func (a *answer) take(kind string, data []byte) error {
 	return nil
 }
 
+// start begins a block. One whose number is taken ends the one before.
 func (a *answer) start(ev *event) {
+	a.stop(ev.Index)
 	b := &open{kind: ev.Block.Type}
 	a.blocks[ev.Index] = b
 	switch b.kind {
 	case "text":
-		a.text(ev.Block.Text)
+		a.text(b.join(ev.Block.Text))
 	case "tool_use":
 		b.call, b.whole = a.Begin(ev.Block.ID, ev.Block.Name), ev.Block.Input
 		a.layout.call()
 	case "thinking":
-		b.think = provider.ReasoningBlock{Type: "reasoning.text", Text: ev.Block.Thinking, Signature: ev.Block.Signature, Index: a.layout.thought()}
-		a.Think(ev.Block.Thinking)
+		b.think = provider.ReasoningBlock{Type: "reasoning.text", Text: b.join(ev.Block.Thinking), Signature: ev.Block.Signature, Index: a.layout.thought()}
+		a.Think(b.think.Text)
 	case "redacted_thinking":
 		b.think = provider.ReasoningBlock{Type: "reasoning.encrypted", Data: ev.Block.Data, Index: a.layout.thought()}
 	}
@@ -188,22 +220,31 @@ func (a *answer) text(piece string) {
 	}
 }
 
+// join is the text of a piece.
+func (b *open) join(literal json.RawMessage) string {
+	text, _ := b.half.Join(literal) // what is no text says nothing
+	return text
+}
+
+// piece adds to a block. One of a block that was not started means nothing.
 func (a *answer) piece(index int, d *delta) {
 	b := a.blocks[index]
 	if b == nil {
+		a.stray = true
 		return
 	}
 	switch d.Type {
 	case "text_delta":
-		a.text(d.Text)
+		a.text(b.join(d.Text))
 	case "input_json_delta":
-		if b.kind == "tool_use" && d.JSON != "" {
+		if input := b.join(d.JSON); b.kind == "tool_use" && input != "" {
 			b.any = true
-			a.Arguments(b.call, d.JSON)
+			a.Arguments(b.call, input)
 		}
 	case "thinking_delta":
-		b.think.Text += d.Thinking
-		a.Think(d.Thinking)
+		text := b.join(d.Thinking)
+		b.think.Text += text
+		a.Think(text)
 	case "signature_delta":
 		b.think.Signature += d.Signature
 	}
@@ -214,13 +255,18 @@ func (a *answer) stop(index int) {
 	if b == nil {
 		return
 	}
-	switch b.kind {
+	switch rest := b.half.Rest(); b.kind {
+	case "text":
+		a.text(rest)
 	case "tool_use":
+		a.Arguments(b.call, rest)
 		if !b.any {
 			a.Arguments(b.call, string(b.whole))
 		}
 		a.Done(b.call)
 	case "thinking", "redacted_thinking":
+		a.Think(rest)
+		b.think.Text += rest
 		b.think.Format, b.think.Origin = reasoningFormat, a.origin
 		a.Blocks = append(a.Blocks, b.think)
 	}
@@ -229,6 +275,12 @@ func (a *answer) stop(index int) {
 
 // end closes the answer once message_stop has come.
 func (a *answer) end() error {
+	for _, index := range slices.Sorted(maps.Keys(a.blocks)) { // whose stop was left out
+		a.stop(index)
+	}
+	if a.stray && a.layout.next == 0 {
+		return lm.Errorf(lm.StreamInterrupted, "the stream has pieces of blocks that were not started, and no others")
+	}
 	a.Usage = a.usage.normalised()
 	a.Finish = finishOf(a.reason)
 	if !a.layout.restorable() {

@@ -58,7 +58,7 @@ func agree(t *testing.T, data []byte) {
 	if err := json.Unmarshal(data, &e); err != nil {
 		t.Fatalf("taken, but no JSON: %v in %s", err, data)
 	}
-	if e.Index != index || e.Delta.Text != text || e.Delta.Type != "text_delta" {
+	if e.Index != index || (&open{}).join(e.Delta.Text) != text || e.Delta.Type != "text_delta" {
 		t.Fatalf("%d %q, but encoding/json reads %d %q in %s", index, text, e.Index, e.Delta.Text, data)
 	}
 }

@@ -81,7 +81,7 @@ func (c *carrier) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	switch {
 	case f.Streaming:
-		resp.Body = &events{body: resp.Body, lines: bufio.NewReaderSize(resp.Body, 16<<10), flow: f}
+		resp.Body = &events{body: resp.Body, lines: bufio.NewReaderSize(&provider.EventLines{From: resp.Body}, 16<<10), flow: f}
 	case f.keep:
 		f.whole, err = io.ReadAll(resp.Body)
 		resp.Body.Close()

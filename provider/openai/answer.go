@@ -11,20 +11,22 @@ import (
 
 // wireUsage is a usage as the family writes it.
 type wireUsage struct {
-	Prompt     int64 `json:"prompt_tokens"`
-	Completion int64 `json:"completion_tokens"`
-	Total      int64 `json:"total_tokens"`
+	Prompt     provider.Count `json:"prompt_tokens"`
+	Completion provider.Count `json:"completion_tokens"`
+	Total      provider.Count `json:"total_tokens"`
 	Input      struct {
-		Cached int64 `json:"cached_tokens"`
+		Cached provider.Count `json:"cached_tokens"`
 	} `json:"prompt_tokens_details"`
 	Output struct {
-		Reasoning int64 `json:"reasoning_tokens"`
+		Reasoning provider.Count `json:"reasoning_tokens"`
 	} `json:"completion_tokens_details"`
-	Hit int64 `json:"prompt_cache_hit_tokens"` // DeepSeek's word for cached
+	Hit provider.Count `json:"prompt_cache_hit_tokens"` // DeepSeek's word for cached
 }
 
 func (u *wireUsage) normal() lm.Usage {
-	return lm.Usage{Calls: 1, Input: u.Prompt, Cached: max(u.Input.Cached, u.Hit), Output: u.Completion, Reasoning: u.Output.Reasoning}
+	return lm.Usage{
+		Calls: 1, Input: int64(u.Prompt), Cached: int64(max(u.Input.Cached, u.Hit)), Output: int64(u.Completion), Reasoning: int64(u.Output.Reasoning),
+	}
 }
 
 // wireAnswer is what is looked at of a whole answer.
@@ -35,28 +37,34 @@ type wireAnswer struct {
 	Choices []struct {
 		Finish  string          `json:"finish_reason"`
 		Error   json.RawMessage `json:"error"` // OpenRouter
-		Text    string          `json:"text"`
-		Message *struct {
-			Content   json.RawMessage   `json:"content"`
-			Reasoning string            `json:"reasoning_content"`
-			Thinking  string            `json:"reasoning"`
-			Calls     []json.RawMessage `json:"tool_calls"`
-		} `json:"message"`
+		Text    json.RawMessage `json:"text"`
+		Message *wireMessage    `json:"message"`
 	} `json:"choices"`
 }
 
+type wireMessage struct {
+	Content   json.RawMessage   `json:"content"`
+	Reasoning string            `json:"reasoning_content"`
+	Thinking  string            `json:"reasoning"`
+	Calls     []json.RawMessage `json:"tool_calls"`
+}
+
 // whole reads an answer that is not streamed. It goes on as it came; errors: no
-// completion, one that has not ended, or an error with HTTP 200.
+// completion, one that has not ended, or an error with HTTP 200. Only what the answer
+// says has to have its form: a usage or a model's name may be anything.
 func (x *exchange) whole(r io.Reader) (lm.Answer, error) {
 	body, err := x.readAll(r)
 	if err != nil {
 		return lm.Answer{}, err
 	}
+	if provider.IsEvents(body) {
+		return x.stream(bytes.NewReader(body))
+	}
 	if x.call.Kind == "embed" {
 		return x.embedded(body)
 	}
 	var w wireAnswer
-	if json.Unmarshal(body, &w) != nil {
+	if provider.Decode(body, &w) != nil {
 		return lm.Answer{}, lm.Errorf(lm.ProviderFailed, "the answer is no completion")
 	}
 	if present(w.Error) {
@@ -70,8 +78,8 @@ func (x *exchange) whole(r io.Reader) (lm.Answer, error) {
 		if present(c.Error) {
 			return lm.Answer{}, x.refused([]byte(`{"error":` + string(c.Error) + `}`))
 		}
-		if x.call.Kind == "chat" && c.Message == nil {
-			return lm.Answer{}, lm.Errorf(lm.ProviderFailed, "the answer has a choice without a message")
+		if wrong := x.wrong(c.Text, c.Message); wrong != "" {
+			return lm.Answer{}, lm.Errorf(lm.ProviderFailed, "the answer has %s", wrong)
 		}
 		if err := ended(c.Finish); err != nil {
 			return lm.Answer{}, err
@@ -79,6 +87,33 @@ func (x *exchange) whole(r io.Reader) (lm.Answer, error) {
 	}
 	x.frames(&w)
 	return lm.Answer{Body: bytes.TrimSpace(body), Usage: w.Usage.normal(), Model: or(w.Model, x.call.Model)}, nil
+}
+
+// wrong names what a choice says in a form that is none; empty: nothing.
+func (x *exchange) wrong(text json.RawMessage, m *wireMessage) string {
+	switch {
+	case x.call.Kind != "chat":
+		if present(text) && text[0] != '"' {
+			return "a text that is none"
+		}
+		return ""
+	case m == nil:
+		return "a choice without a message"
+	case len(m.Content) == 0 && len(m.Calls) == 0 && m.Reasoning == "" && m.Thinking == "":
+		return "a message that says nothing"
+	case present(m.Content) && m.Content[0] != '"' && m.Content[0] != '[':
+		return "a content that is no text"
+	}
+	for _, raw := range m.Calls {
+		var w wireCall
+		if provider.Decode(raw, &w) != nil || raw[0] != '{' {
+			return "a tool call that is none"
+		}
+		if _, _, ok := w.said(); !ok {
+			return "a tool call whose name is none"
+		}
+	}
+	return ""
 }
 
 func present(raw json.RawMessage) bool { return len(raw) > 0 && string(raw) != "null" }
@@ -108,7 +143,7 @@ func (x *exchange) frames(w *wireAnswer) {
 		}
 	}
 	first := &w.Choices[0]
-	tell(lm.FrameToken, first.Text)
+	tell(lm.FrameToken, lm.ContentText(first.Text))
 	if m := first.Message; m != nil {
 		tell(lm.FrameReasoning, or(m.Reasoning, m.Thinking))
 		tell(lm.FrameToken, lm.ContentText(m.Content))
@@ -143,8 +178,7 @@ func (x *exchange) embedded(body []byte) (lm.Answer, error) {
 		case "error":
 			failed = present(raw)
 		case "usage":
-			err := json.Unmarshal(raw, &usage)
-			failed = failed || err != nil
+			_ = provider.Decode(raw, &usage) // it is valid
 		case "model":
 			_ = json.Unmarshal(raw, &model) // without it the call's
 		}
@@ -157,7 +191,7 @@ func (x *exchange) embedded(body []byte) (lm.Answer, error) {
 		return lm.Answer{}, lm.Errorf(lm.ProviderFailed, "the answer has %d vectors for %d inputs", max(vectors, 0), want)
 	}
 	u := usage.normal()
-	u.Input = max(u.Input, usage.Total)
+	u.Input = max(u.Input, int64(usage.Total))
 	return lm.Answer{Body: bytes.TrimSpace(body), Usage: u, Model: or(model, x.call.Model)}, nil
 }
 

@@ -17,6 +17,7 @@ import (
 func (s *stream) answer() (lm.Answer, error) {
 	slices.SortFunc(s.choices, func(a, b *choice) int { return a.index - b.index })
 	for _, c := range s.choices {
+		s.endHalf(c)
 		if c.finish == "" || c.finish == "stop" { // [DONE] stands for it; some servers stop for tools
 			c.finish = "stop"
 			if len(c.calls) > 0 {
@@ -33,8 +34,8 @@ func (s *stream) answer() (lm.Answer, error) {
 		return lm.Answer{}, lm.Errorf(lm.ProviderFailed, "put the stream together: %w", err)
 	}
 	if first := s.choices[0]; first.index == 0 {
-		for _, c := range first.calls {
-			data, err := json.Marshal(c.wire())
+		for i, c := range first.calls {
+			data, err := json.Marshal(c.wire(i))
 			if err != nil {
 				return lm.Answer{}, lm.Errorf(lm.ProviderFailed, "encode a tool call: %w", err)
 			}
@@ -138,7 +139,7 @@ func (c *choice) said() (json.RawMessage, error) {
 	if len(c.calls) > 0 {
 		calls := make([]any, len(c.calls))
 		for i, one := range c.calls {
-			calls[i] = one.wire()
+			calls[i] = one.wire(i)
 		}
 		w.field("tool_calls", calls)
 	}
@@ -148,16 +149,16 @@ func (c *choice) said() (json.RawMessage, error) {
 	return w.end()
 }
 
-// wire is a finished tool call. One that came without an ID gets its place's; an
-// empty argument list is an empty object.
-func (c *call) wire() map[string]any {
+// wire is a finished tool call, the answer's i-th. One that came without an ID gets its
+// place's; an empty argument list is an empty object.
+func (c *call) wire(i int) map[string]any {
 	w := map[string]any{}
 	maps.Copy(w, c.rest)
-	arguments := c.arguments.String()
+	arguments := c.arguments.String() + c.half.Rest()
 	if strings.TrimSpace(arguments) == "" {
 		arguments = "{}"
 	}
-	w["id"], w["type"] = or(c.id, fmt.Sprintf("call_%d", c.index)), "function"
+	w["id"], w["type"] = or(c.id, fmt.Sprintf("call_%d", i)), "function"
 	w["function"] = map[string]any{"name": c.name, "arguments": arguments}
 	return w
 }

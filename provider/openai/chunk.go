@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	lm "github.com/lighterman/lighterman"
+	"github.com/lighterman/lighterman/provider"
 )
 
 // choice is one choice of an answer as it grows.
@@ -16,19 +17,14 @@ type choice struct {
 	reasoning strings.Builder
 	field     string // which of reasoning_content and reasoning it comes in
 	finish    string
+	open      bool // something was said since the finish reason
+	messages  bool // what it said came in a message, not in deltas
 	calls     []*call
 	message   merged   // what else the deltas had
 	rest      []member // what else the choice had
 	logprobs  merged
-}
-
-// call is a tool call as it grows.
-type call struct {
-	index     int
-	id        string
-	name      string
-	arguments strings.Builder
-	rest      merged
+	half      provider.Half // of a character that the next text ends
+	halfOf    lm.FrameType  // and of which text
 }
 
 // add takes a piece of a choice's text.
@@ -36,6 +32,7 @@ func (c *choice) add(s *stream, frame lm.FrameType, piece string) {
 	if piece == "" {
 		return
 	}
+	c.open, s.grown = true, true
 	if frame == lm.FrameReasoning {
 		c.reasoning.WriteString(piece)
 	} else {
@@ -54,6 +51,8 @@ type look struct {
 	frame      lm.FrameType
 	texts      int  // that are not empty
 	inert      bool // but for its text it would change nothing, were it to come again
+	failed     []byte
+	wrong      string // what cannot be told from something else, so that it must be right
 }
 
 // chunk decodes one chunk. Errors: the API's, or errScan where it is none.
@@ -62,7 +61,6 @@ func (s *stream) chunk(b []byte) error {
 		return errScan
 	}
 	l := look{inert: true}
-	var failed []byte
 	choices := -1
 	if _, err := members(b, 0, func(key []byte, from, to int) bool {
 		raw := b[from:to]
@@ -70,12 +68,12 @@ func (s *stream) chunk(b []byte) error {
 		case field == "choices":
 			choices = from
 		case field == "error" && present(raw), field == "object" && string(raw) == `"error"`:
-			failed = b
+			l.failed = b
 		case field == "usage":
 			if present(raw) {
 				l.inert = false
 				s.raw, s.usage = bytes.Clone(raw), wireUsage{}
-				_ = json.Unmarshal(raw, &s.usage) // a usage of another form counts nothing
+				_ = provider.Decode(raw, &s.usage) // it is valid
 			}
 		case (field == "obfuscation" || field == "p") && raw[0] == '"':
 			l.noise, l.end = from, to
@@ -86,12 +84,10 @@ func (s *stream) chunk(b []byte) error {
 	}); err != nil {
 		return err
 	}
-	if failed != nil {
-		told := signals(failed)
-		told.Streaming = true
-		return s.x.classify(told)
-	}
 	s.hot.choice = nil
+	if l.failed != nil {
+		return s.failed(l.failed)
+	}
 	if choices < 0 || b[choices] != '[' {
 		return nil
 	}
@@ -102,6 +98,12 @@ func (s *stream) chunk(b []byte) error {
 		return true
 	}); err != nil {
 		return err
+	}
+	switch {
+	case l.failed != nil:
+		return s.failed(l.failed)
+	case l.wrong != "":
+		return lm.Errorf(lm.StreamInterrupted, "the stream has %s", l.wrong)
 	}
 	if n == 1 && l.inert && l.choice != nil && l.texts <= 1 {
 		s.hot.learn(b, l.from, l.to, l.noise, l.end)
@@ -135,26 +137,66 @@ func (s *stream) at(index int) *choice {
 
 // choice takes the choice that begins at b[from].
 func (s *stream) choice(b []byte, from int, l *look) {
-	index, delta := 0, -1
+	index, delta, message, text, end := 0, -1, -1, -1, 0
+	finish := ""
 	_, _ = members(b, from, func(key []byte, from, to int) bool { // a choice that is no object has no members
+		raw := b[from:to]
 		switch name(key) {
 		case "index":
-			_ = json.Unmarshal(b[from:to], &index) // 0 where it is none
+			_ = json.Unmarshal(raw, &index) // 0 where it is none
 		case "delta":
-			delta = from
+			if raw[0] == '{' {
+				delta = from
+			}
+		case "message":
+			if raw[0] == '{' {
+				message = from
+			}
+		case "text":
+			text, end = from, to
+		case "finish_reason":
+			_ = json.Unmarshal(raw, &finish) // null is none
+		case "error": // OpenRouter
+			if present(raw) {
+				l.failed = []byte(`{"error":` + string(raw) + `}`)
+			}
 		}
 		return true
 	})
 	c := s.at(index)
-	finish := ""
+	s.beside(c, b, from, l)
+	// What a choice says counts once, however often it has it: a completion in text, a
+	// chat in delta, and in message where a server does not stream.
+	switch prompt := s.x.call.Kind == "prompt"; {
+	case text >= 0 && (prompt || delta < 0 && message < 0):
+		s.text(c, lm.FrameToken, b, text, end, l)
+	case delta >= 0:
+		s.delta(c, b, delta, l)
+	case message >= 0 && c.messages:
+		l.wrong = "a second message where its pieces were expected"
+	}
+	if message >= 0 && !c.begun() {
+		l.inert, c.messages = false, true
+		s.delta(c, b, message, l)
+	}
+	if finish != "" {
+		l.inert = false
+		if c.finish == "" || c.open { // of several behind the last words the first is meant
+			c.finish = finish
+		}
+		c.open = false
+	}
+}
+
+// begun reports whether a choice has said anything.
+func (c *choice) begun() bool { return c.text.Len() > 0 || c.reasoning.Len() > 0 || len(c.calls) > 0 }
+
+// beside takes what a choice has beside what it says.
+func (s *stream) beside(c *choice, b []byte, from int, l *look) {
 	_, _ = members(b, from, func(key []byte, from, to int) bool {
 		raw := b[from:to]
 		switch field := name(key); field {
-		case "index", "delta":
-		case "text":
-			s.text(c, lm.FrameToken, b, from, to, l)
-		case "finish_reason":
-			_ = json.Unmarshal(raw, &finish) // null is none
+		case "index", "delta", "message", "text", "finish_reason", "error":
 		case "logprobs":
 			if present(raw) {
 				l.inert = false
@@ -165,20 +207,26 @@ func (s *stream) choice(b []byte, from int, l *look) {
 		}
 		return true
 	})
-	if delta >= 0 {
-		s.delta(c, b, delta, l)
-	}
-	if finish != "" && c.finish == "" {
-		l.inert = false
-		c.finish = finish
-	}
 }
 
 // text takes a text at b[from:to], which may become the template's.
 func (s *stream) text(c *choice, frame lm.FrameType, b []byte, from, to int, l *look) {
-	var piece string
-	if b[from] != '"' || json.Unmarshal(b[from:to], &piece) != nil {
+	if b[from] != '"' {
+		if present(b[from:to]) {
+			l.wrong = "a text that is none"
+		}
 		return
+	}
+	if c.half != "" && c.halfOf != frame {
+		s.endHalf(c)
+	}
+	split := c.half != ""
+	piece, ok := c.half.Join(b[from:to])
+	if !ok {
+		return
+	}
+	if c.half != "" || split {
+		c.halfOf, l.inert = frame, false
 	}
 	if piece != "" || l.choice == nil {
 		l.from, l.to, l.choice, l.frame = from, to, c, frame
@@ -187,6 +235,11 @@ func (s *stream) text(c *choice, frame lm.FrameType, b []byte, from, to int, l *
 		l.texts++
 		c.add(s, frame, piece)
 	}
+}
+
+// endHalf says half a character of which the other half did not come.
+func (s *stream) endHalf(c *choice) {
+	c.add(s, c.halfOf, c.half.Rest())
 }
 
 // delta takes what is new in a message.
@@ -217,7 +270,7 @@ func (s *stream) delta(c *choice, b []byte, from int, l *look) {
 		case "tool_calls":
 			if raw[0] == '[' {
 				l.inert = false
-				_, _ = elements(raw, 0, func(from, to int) bool { c.call(raw[from:to]); return true }) // it is valid
+				_, _ = elements(raw, 0, func(from, to int) bool { s.call(c, raw[from:to], l); return true }) // it is valid
 			}
 		default:
 			if present(raw) && string(raw) != "[]" && string(raw) != `""` && string(raw) != "{}" {
@@ -238,9 +291,7 @@ func (s *stream) parts(c *choice, raw []byte) {
 			Text string `json:"text"`
 		} `json:"thinking"`
 	}
-	if json.Unmarshal(raw, &list) != nil {
-		return
-	}
+	_ = provider.Decode(raw, &list) // it is valid
 	for _, p := range list {
 		if p.Type == "text" {
 			c.add(s, lm.FrameToken, p.Text)
@@ -249,47 +300,4 @@ func (s *stream) parts(c *choice, raw []byte) {
 			c.add(s, lm.FrameReasoning, t.Text)
 		}
 	}
-}
-
-// call takes a piece of a tool call. One without an index is the last one, unless it
-// brings another ID.
-func (c *choice) call(raw []byte) {
-	var w struct {
-		Index    *int   `json:"index"`
-		ID       string `json:"id"`
-		Function struct {
-			Name      string          `json:"name"`
-			Arguments json.RawMessage `json:"arguments"`
-		} `json:"function"`
-	}
-	if json.Unmarshal(raw, &w) != nil {
-		return
-	}
-	index := max(0, len(c.calls)-1)
-	switch {
-	case w.Index != nil:
-		index = *w.Index
-	case len(c.calls) > 0 && w.ID != "" && w.ID != c.calls[len(c.calls)-1].id:
-		index = c.calls[len(c.calls)-1].index + 1
-	}
-	i := slices.IndexFunc(c.calls, func(one *call) bool { return one.index == index })
-	if i < 0 {
-		i = len(c.calls)
-		c.calls = append(c.calls, &call{index: index})
-	}
-	one := c.calls[i]
-	one.id, one.name = or(one.id, w.ID), or(one.name, w.Function.Name)
-	var piece string
-	if json.Unmarshal(w.Function.Arguments, &piece) != nil {
-		piece = string(w.Function.Arguments) // an object, as some servers have it
-	}
-	one.arguments.WriteString(piece)
-	_, _ = members(raw, 0, func(key []byte, from, to int) bool { // it was decoded above
-		switch field := name(key); field {
-		case "index", "id", "type", "function":
-		default:
-			one.rest.take(field, raw[from:to])
-		}
-		return true
-	})
 }

@@ -36,7 +36,7 @@ func play(t testing.TB, cold bool, lines ...[]byte) (played, int) {
 		if _, ok := s.hot.match(bytes.TrimPrefix(line, []byte("data: ")), &s.scratch); ok && before != nil {
 			hits++
 		}
-		if err := s.line(line, true); err != nil {
+		if err := s.line(line); err != nil {
 			out.Err = err.Error()
 			return out, hits
 		}

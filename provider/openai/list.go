@@ -14,10 +14,10 @@ import (
 // wireModel is a model with what the vendors add to OpenAI's four fields.
 type wireModel struct {
 	ID           string          `json:"id"`
-	OpenRouter   int             `json:"context_length"`
-	VLLM         int             `json:"max_model_len"`
-	Mistral      int             `json:"max_context_length"`
-	Groq         int             `json:"context_window"`
+	OpenRouter   provider.Count  `json:"context_length"`
+	VLLM         provider.Count  `json:"max_model_len"`
+	Mistral      provider.Count  `json:"max_context_length"`
+	Groq         provider.Count  `json:"context_window"`
 	Parameters   []string        `json:"supported_parameters"`
 	Capabilities json.RawMessage `json:"capabilities"` // Mistral: an object of booleans
 	Architecture *struct {
@@ -27,7 +27,8 @@ type wireModel struct {
 }
 
 // List satisfies provider.API: GET /models, with the context length and the
-// capabilities of those that name them.
+// capabilities of those that name them. An entry that has no name is left out, and so
+// is a field of another form; the others are listed.
 func (a *API) List(ctx context.Context) ([]lm.Offering, error) {
 	body, err := a.Ask(ctx, http.MethodGet, "/models", nil)
 	if err != nil {
@@ -36,15 +37,16 @@ func (a *API) List(ctx context.Context) ([]lm.Offering, error) {
 	var w struct {
 		Data []wireModel `json:"data"`
 	}
-	if json.Unmarshal(body, &w) != nil || w.Data == nil {
-		if json.Unmarshal(body, &w.Data) != nil { // Together answers the bare list
+	body = provider.WithoutMark(body)
+	if provider.Decode(body, &w) != nil || w.Data == nil {
+		if provider.Decode(body, &w.Data) != nil || w.Data == nil { // Together answers the bare list
 			return nil, lm.Errorf(lm.ProviderFailed, "the answer is no list of models")
 		}
 	}
 	out := make([]lm.Offering, 0, len(w.Data))
 	for i := range w.Data {
 		if m := &w.Data[i]; m.ID != "" {
-			out = append(out, lm.Offering{Name: m.ID, Window: max(m.OpenRouter, m.VLLM, m.Mistral, m.Groq), Can: m.can()})
+			out = append(out, lm.Offering{Name: m.ID, Window: int(max(m.OpenRouter, m.VLLM, m.Mistral, m.Groq)), Can: m.can()})
 		}
 	}
 	return out, nil

@@ -10,6 +10,7 @@
 package openai
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"fmt"
@@ -79,10 +80,17 @@ func (a *API) call(ctx context.Context, call lm.Call) (lm.Answer, error) {
 		return lm.Answer{}, err
 	}
 	defer resp.Body.Close()
-	if stream && !isJSON(resp.Header) {
+	if !stream {
+		return x.whole(resp.Body)
+	}
+	if !isJSON(resp.Header) {
 		return x.stream(resp.Body)
 	}
-	return x.whole(resp.Body)
+	r := bufio.NewReader(resp.Body)
+	if head, _ := r.Peek(provider.EventHead); provider.IsEvents(head) { // whoever reads on meets its error
+		return x.stream(r)
+	}
+	return x.whole(r)
 }
 
 func isJSON(h http.Header) bool { return strings.HasPrefix(h.Get("Content-Type"), "application/json") }
@@ -137,5 +145,5 @@ func (x *exchange) readAll(r io.Reader) ([]byte, error) {
 	if _, err := b.ReadFrom(r); err != nil {
 		return nil, provider.Failure(x.ctx, err, b.Len() > 0)
 	}
-	return b.Bytes(), nil
+	return provider.WithoutMark(b.Bytes()), nil
 }

@@ -2,7 +2,6 @@ package openai
 
 import (
 	"bufio"
-	"bytes"
 	"errors"
 	"io"
 	"sync"
@@ -20,16 +19,23 @@ const (
 
 var errEnough = errors.New("the answer has ended, and what follows it is late")
 
+// errLong is the error of a line, or an event of several, that is too long.
+var errLong = lm.Errorf(lm.InvalidRequest, "the answer has a line of more than 16 MiB")
+
 // stream is an answer on its way. It belongs to one goroutine.
 type stream struct {
 	x       *exchange
+	in      provider.EventLines
 	hot     template
 	scratch []byte
+	event   []byte   // the data of an event of which no line was a chunk so far
+	failing bool     // the event is called error
 	meta    []member // of the chunks, but for what has a field here
 	choices []*choice
 	usage   wireUsage
 	raw     []byte // the usage as it came
 	done    bool   // [DONE] came
+	grown   bool   // something was said since waitForUsage looked
 	late    *time.Timer
 }
 
@@ -43,9 +49,12 @@ var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, 32<<10
 
 // stream reads a streamed answer and hands its frames on.
 func (x *exchange) stream(body io.Reader) (lm.Answer, error) {
-	s := &stream{x: x}
+	if x.call.Stream == nil { // it was not asked for, and came all the same
+		x.call.Stream = func(lm.Frame) {}
+	}
+	s := &stream{x: x, in: provider.EventLines{From: body}}
 	r := readers.Get().(*bufio.Reader)
-	r.Reset(body)
+	r.Reset(&s.in)
 	err := s.read(r)
 	r.Reset(nil)
 	readers.Put(r)
@@ -64,14 +73,53 @@ func (x *exchange) stream(body io.Reader) (lm.Answer, error) {
 	return lm.Answer{}, provider.Failure(x.ctx, err, true)
 }
 
-// ended reports whether every choice has its finish reason, or [DONE] stands for it.
+// ended reports whether every choice has its finish reason and has said nothing
+// since, or [DONE] stands for it.
 func (s *stream) ended() bool {
 	for _, c := range s.choices {
-		if c.finish == "" && !s.done {
+		if (c.finish == "" || c.open) && !s.done {
 			return false
 		}
 	}
 	return len(s.choices) > 0
+}
+
+// over reports whether the answer has ended well: what comes then is noise.
+func (s *stream) over() bool {
+	for _, c := range s.choices {
+		if ended(c.finish) != nil {
+			return false
+		}
+	}
+	return s.ended()
+}
+
+// waitForUsage ends the request a while after the answer has ended. Not where nothing
+// but reasoning was said: some servers write a finish reason beside it, and the answer
+// follows.
+func (s *stream) waitForUsage() {
+	grown := s.grown
+	s.grown = false
+	if s.late != nil && (grown || !s.ended()) {
+		s.late.Stop()
+		s.late = nil
+	}
+	if s.late == nil && s.ended() && s.answered() {
+		s.late = time.AfterFunc(tail, func() { s.x.enough(errEnough) })
+	}
+}
+
+// answered reports whether a choice said something beside its reasoning, or no choice
+// has reasoned.
+func (s *stream) answered() bool {
+	reasoned := false
+	for _, c := range s.choices {
+		if c.text.Len() > 0 || len(c.calls) > 0 {
+			return true
+		}
+		reasoned = reasoned || c.reasoning.Len() > 0
+	}
+	return !reasoned
 }
 
 // read takes line after line until [DONE], the body's end, or an error.
@@ -80,7 +128,7 @@ func (s *stream) read(r *bufio.Reader) error {
 	for {
 		line, err := r.ReadSlice('\n')
 		if len(long)+len(line) > maxLine {
-			return lm.Errorf(lm.InvalidRequest, "the answer has a line of more than 16 MiB")
+			return errLong
 		}
 		if errors.Is(err, bufio.ErrBufferFull) {
 			long = append(long, line...)
@@ -92,10 +140,13 @@ func (s *stream) read(r *bufio.Reader) error {
 		if cause := s.x.ctx.Err(); cause != nil && !s.ended() {
 			return provider.Failure(s.x.ctx, cause, true)
 		}
-		if told := s.line(line, err == nil); told != nil {
+		if told := s.line(line); told != nil {
 			return told
 		}
 		if err != nil {
+			if told := s.dispatch(true); told != nil {
+				return told
+			}
 			return err
 		}
 		if s.done {
@@ -111,49 +162,4 @@ func (s *stream) drain(r *bufio.Reader) {
 	late := time.AfterFunc(drain, func() { s.x.enough(errEnough) })
 	defer late.Stop()
 	_, _ = r.Discard(r.Size()) // whatever is there, the answer is whole
-}
-
-var (
-	dataField = []byte("data:")
-	doneMark  = []byte("[DONE]")
-)
-
-// line takes one line of server-sent events. whole: it ended with a line break; the
-// last one of a stream that was cut need not be JSON.
-func (s *stream) line(line []byte, whole bool) error {
-	data, isData := bytes.CutPrefix(line, dataField)
-	if !isData {
-		if len(line) == 0 || line[0] != '{' {
-			return nil // a comment, another field, or the blank line between events
-		}
-		data = line // an error that is written into the stream without ceremony
-	}
-	for len(data) > 0 && (data[len(data)-1] == '\n' || data[len(data)-1] == '\r') {
-		data = data[:len(data)-1]
-	}
-	if len(data) > 0 && data[0] == ' ' {
-		data = data[1:]
-	}
-	if piece, ok := s.hot.match(data, &s.scratch); ok {
-		s.hot.choice.add(s, s.hot.frame, piece)
-		return nil
-	}
-	if len(data) == 0 {
-		return nil
-	}
-	if bytes.Equal(data, doneMark) {
-		s.done = true
-		return nil
-	}
-	err := s.chunk(data)
-	if errors.Is(err, errScan) {
-		if !whole {
-			return nil // the cut is told as such
-		}
-		return lm.Errorf(lm.StreamInterrupted, "a line of the stream is no chunk")
-	}
-	if s.late == nil && s.ended() {
-		s.late = time.AfterFunc(tail, func() { s.x.enough(errEnough) })
-	}
-	return err
 }

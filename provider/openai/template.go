@@ -110,6 +110,9 @@ func unescape(literal []byte, scratch *[]byte) (string, bool) {
 		}
 		i += 4
 		if utf16.IsSurrogate(r) {
+			if i == len(literal)-1 && r < 0xdc00 { // the next text may bring the other half
+				return "", false
+			}
 			pair := rune(utf8.RuneError)
 			if rest := literal[i+1:]; len(rest) >= 6 && rest[0] == '\\' && rest[1] == 'u' {
 				if low, ok := hex4(rest[2:]); ok {

@@ -29,7 +29,7 @@ func (Anthropic) Errors() []ErrorCase {
 		anthropicError("402 (docs)", 402, "billing_error", "There is an issue with your billing or payment information.", lm.QuotaExhausted),
 		anthropicError("403 (docs)", 403, "permission_error", "Your API key does not have permission to use the specified resource.", lm.Unauthorized),
 		anthropicError("404 (seen)", 404, "not_found_error", "model: claude-nope", lm.ModelNotFound),
-		anthropicError("409 (docs)", 409, "conflict_error", "The request conflicts with the current state of a resource.", lm.InvalidRequest),
+		anthropicError("409 (docs)", 409, "conflict_error", "The request conflicts with the current state of a resource.", lm.ProviderFailed),
 		anthropicError("413 (docs)", 413, "request_too_large", "Request exceeds the maximum size", lm.ContextOverflow),
 		{Name: "413 of the proxy in front (seen)", Kind: lm.ContextOverflow, Response: Response{
 			Status: 413, Header: http.Header{"Content-Type": {"text/html"}, "Server": {"cloudflare"}},

@@ -58,7 +58,7 @@ func openaiErrors() []ErrorCase {
 		failure("413", 413, lm.ContextOverflow, `{"error":{"message":"Request body too large.","type":"invalid_request_error","param":null,"code":null}}`),
 		failure("400 parameter (seen)", 400, lm.InvalidRequest, `{"error":{"message":"Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.","type":"invalid_request_error","param":"max_tokens","code":"unsupported_parameter"}}`),
 		failure("400 that quotes the request", 400, lm.InvalidRequest, `{"error":{"message":"Invalid content: {{question}}","type":"invalid_request_error","param":"messages.[0].content","code":null}}`),
-		failure("409", 409, lm.InvalidRequest, `{"error":{"message":"The resource was updated by another request.","type":"invalid_request_error","param":null,"code":null}}`),
+		failure("409", 409, lm.ProviderFailed, `{"error":{"message":"The resource was updated by another request.","type":"invalid_request_error","param":null,"code":null}}`),
 		failure("415", 415, lm.InvalidRequest, `{"error":{"message":"Unsupported content type: 'text/plain'.","type":"invalid_request_error","param":null,"code":"unsupported_content_type"}}`),
 		failure("422", 422, lm.InvalidRequest, `{"error":{"message":"Unprocessable","type":"invalid_request_error","param":"messages","code":null}}`),
 		failure("400 policy (seen)", 400, lm.ContentFiltered, `{"error":{"message":"Invalid prompt: your prompt was flagged as potentially violating our usage policy. Please try again with a different prompt.","type":"invalid_request_error","param":null,"code":"invalid_prompt"}}`),

@@ -1,0 +1,13 @@
+package openai
+
+import (
+	"testing"
+
+	"github.com/lighterman/lighterman/provider"
+	"github.com/lighterman/lighterman/provider/providertest"
+)
+
+// TestOddities plays testdata/oddities: what servers of this family really send.
+func TestOddities(t *testing.T) {
+	providertest.Oddities(t, "testdata/oddities", func(o provider.Options) (provider.API, error) { return New(Vendor("vllm", o)) })
+}
