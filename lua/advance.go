@@ -20,6 +20,14 @@ type advanceIn struct {
 	step  Advance
 }
 
+// bytes is about what it carries.
+func (a *advanceIn) bytes() (n int) {
+	for _, st := range a.step.Steps {
+		n += len(st.Data)
+	}
+	return n
+}
+
 // Advance records a path and a checkpoint of a claim in one step; stop says why
 // the operation is to end now (ErrCancelRequested, ErrExpired), else it is nil.
 // Errors: ErrFenced, ErrNotFound, ErrIllegal (each:

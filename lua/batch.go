@@ -6,9 +6,25 @@ import (
 	"time"
 )
 
-// maxBatch is the most operations that one script takes, so that none blocks
-// Redis for long.
-const maxBatch = 100
+// maxBatch and batchBytes are the most operations and bytes of theirs that one script
+// takes, so that none blocks Redis for long: about 10 ms per MiB. An operation with
+// more bytes goes alone.
+const (
+	maxBatch   = 100
+	batchBytes = 2 << 20
+)
+
+// within is how many of n operations, of which the i-th has so many bytes, make a batch:
+// one at least.
+func within(n int, bytes func(i int) int) int {
+	n = min(n, maxBatch)
+	for i, sum := 0, 0; i < n; i++ {
+		if sum += bytes(i); sum > batchBytes && i > 0 {
+			return i
+		}
+	}
+	return n
+}
 
 // flights is how many batches of one script and partition may be under way at
 // once: two keep the connection busy while replies are read; more would only
@@ -21,6 +37,7 @@ const flights = 2
 // few round trips.
 type batcher[In, Out any] struct {
 	send func(ctx context.Context, partition int, in []In) ([]Out, error)
+	size func(in *In) int // bytes that it carries; nil: next to none
 
 	mu    sync.Mutex
 	lanes map[int]*lane[In, Out]
@@ -71,7 +88,7 @@ func (b *batcher[In, Out]) do(ctx context.Context, partition int, in In) (Out, e
 func (b *batcher[In, Out]) fly(partition int, l *lane[In, Out]) {
 	for {
 		b.mu.Lock()
-		n := min(len(l.waiting), maxBatch)
+		n := within(len(l.waiting), func(i int) int { return b.bytes(l.waiting[i]) })
 		if n == 0 {
 			l.flying--
 			b.mu.Unlock()
@@ -85,6 +102,13 @@ func (b *batcher[In, Out]) fly(partition int, l *lane[In, Out]) {
 		b.mu.Unlock()
 		b.deliver(partition, batch)
 	}
+}
+
+func (b *batcher[In, Out]) bytes(t *ticket[In, Out]) int {
+	if b.size == nil {
+		return 0
+	}
+	return b.size(&t.in)
 }
 
 // batchTimeout bounds one round trip; the callers' own contexts bound their wait.

@@ -35,11 +35,11 @@ type Accepted struct {
 }
 
 // pipelined is how many scripts go out in one pipeline: 2,000 operations a
-// round trip.
+// round trip. The caller bounds their bytes.
 const pipelined = 20
 
 // Enqueue accepts operations of any partitions: one script per 100 of a
-// partition, sent in pipelines, so that 10,000 take five round trips. The
+// partition, fewer large ones, sent in pipelines, so that 10,000 take five round trips. The
 // answers come in the order of ops. Safe to repeat.
 func (s *Store) Enqueue(ctx context.Context, ops []Operation) []Accepted {
 	answers := make([]Accepted, len(ops))
@@ -51,7 +51,7 @@ func (s *Store) Enqueue(ctx context.Context, ops []Operation) []Accepted {
 	var batches [][]int
 	for _, all := range byPartition {
 		for len(all) > 0 {
-			n := min(len(all), maxBatch)
+			n := within(len(all), func(i int) int { return ops[all[i]].Request.Size() })
 			batches = append(batches, all[:n])
 			all = all[n:]
 		}

@@ -23,6 +23,9 @@ type finishIn struct {
 	reply  string
 }
 
+// bytes is about what it carries.
+func (f *finishIn) bytes() int { return len(f.end.Result.Body) }
+
 // spent is a result's usage field: what was consumed, and by which way.
 type spent struct {
 	lm.Usage

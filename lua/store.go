@@ -90,8 +90,8 @@ type Store struct {
 func NewStore(state, blocking redis.UniversalClient, opts Options) *Store {
 	opts = opts.withDefaults()
 	s := &Store{rdb: state, blocking: blocking, keys: keys{opts.Prefix}, opts: opts, unread: semaphore.NewWeighted(unreadAtOnce)}
-	s.advances.send = s.sendAdvances
-	s.finishes.send = s.sendFinishes
+	s.advances.send, s.advances.size = s.sendAdvances, (*advanceIn).bytes
+	s.finishes.send, s.finishes.size = s.sendFinishes, (*finishIn).bytes
 	s.retries.send = s.sendRetries
 	s.releases.send = s.sendReleases
 	return s

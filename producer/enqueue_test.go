@@ -156,14 +156,14 @@ func TestEnqueueMany_LargeRequestsGoOutInParts(t *testing.T) {
 	rdb.AddHook(sent)
 	c := open(t, rdb, lua.Options{})
 	idsOf(t, c.EnqueueMany(deadline(t), chats(1))) // the script is known now
-	before := sent.of("evalsha")
+	before, trips := sent.of("evalsha"), sent.trips.Load()
 	reqs := chats(20)
 	for i := range reqs {
 		reqs[i].Body = json.RawMessage(`{"messages":["` + strings.Repeat("x", 1<<20) + `"]}`)
 	}
 	idsOf(t, c.EnqueueMany(deadline(t), reqs))
-	if n := sent.of("evalsha") - before; n != 3 {
-		t.Errorf("%d scripts, want 3 of at most 8 MiB", n)
+	if n, round := sent.of("evalsha")-before, sent.trips.Load()-trips; n != 20 || round != 3 {
+		t.Errorf("%d scripts in %d round trips, want 20 of at most 2 MiB in 3 of at most 8 MiB", n, round)
 	}
 }
 
