@@ -71,6 +71,7 @@ func (l *ledger) admit(now int64, on *account, a lua.Admission) lua.Admitted {
 	if known.token == token && known.until > now {
 		return lua.Admitted{OK: true, Reservation: known.reservation, Probe: known.probe, Until: atMS(known.until), Epoch: l.epoch}
 	}
+	l.sweep(now)
 	if reason, until := l.refuse(now, on, a, token); reason != "" {
 		return lua.Admitted{Reason: string(reason), Until: atMS(until)}
 	}
@@ -79,7 +80,6 @@ func (l *ledger) admit(now int64, on *account, a lua.Admission) lua.Admitted {
 	until, slot := now+a.Lease.Milliseconds(), slotOf(now, a.Window)
 	name := reservationName(token, a.Tokens, a.CostNano, slot)
 	if a.RPM+a.TPM+a.Concurrent > 0 || a.BudgetNano+a.Quota > 0 {
-		l.purge(now)
 		l.holds[name] = hold{tokens: a.Tokens, cost: a.CostNano, slot: slot, until: until}
 		here := &l.window[slot%(buckets+1)]
 		if here.slot != slot {
@@ -94,15 +94,40 @@ func (l *ledger) admit(now int64, on *account, a lua.Admission) lua.Admitted {
 	return lua.Admitted{OK: true, Reservation: name, Probe: probe, Until: atMS(until), Epoch: l.epoch}
 }
 
+// hold prolongs as hold.lua does; false: the call's outcome is known.
+func (l *ledger) hold(now int64, h lua.Holding) bool {
+	known, seen := l.seen[h.Key]
+	if seen && known.reservation != h.Reservation {
+		return false
+	}
+	until := now + h.Lease.Milliseconds()
+	token, tokens, cost, slot := parseReservation(h.Reservation)
+	if h.Limited {
+		if _, held := l.holds[h.Reservation]; !held {
+			l.heldCost += cost
+		}
+		l.holds[h.Reservation] = hold{tokens: tokens, cost: cost, slot: slot, until: until}
+	}
+	if l.probe == token {
+		l.probeUntil = until
+	}
+	if seen {
+		known.until, known.at = until, now
+		l.seen[h.Key] = known
+	}
+	return true
+}
+
 // refuse is the first reason in their order, and until when; 0: for good.
 func (l *ledger) refuse(now int64, on *account, a lua.Admission, token string) (Reason, int64) {
-	running, heldCost := l.live(now)
 	budget, quota := Period(a.BudgetPeriod), Period(a.QuotaPeriod)
 	switch {
 	case a.BudgetNano > 0 && a.CostNano > a.BudgetNano:
 		return ReasonBudget, 0
-	case a.BudgetNano > 0 && l.budget.at(now, budget)+heldCost+a.CostNano > a.BudgetNano:
+	case a.BudgetNano > 0 && l.budget.at(now, budget)+a.CostNano > a.BudgetNano:
 		return ReasonBudget, budget.End(atMS(now)).UnixMilli()
+	case a.BudgetNano > 0 && l.budget.at(now, budget)+l.heldCost+a.CostNano > a.BudgetNano: // calls under way may leave some of it
+		return ReasonBudget, now + 1000
 	case a.Quota > 0 && l.quota.at(now, quota)+1 > a.Quota:
 		return ReasonQuota, quota.End(atMS(now)).UnixMilli()
 	}
@@ -119,7 +144,7 @@ func (l *ledger) refuse(now int64, on *account, a lua.Admission, token string) (
 	if _, ok, _, until := l.lease(now, token, 0); !ok {
 		return ReasonErrorThreshold, until
 	}
-	return l.full(now, running, a)
+	return l.full(now, len(l.holds), a)
 }
 
 // full tells the limits that a call would pass.
@@ -167,25 +192,16 @@ func (l *ledger) live13(now int64, window time.Duration) []minute {
 	return live
 }
 
-// live counts reservations that have not expired, and their money.
-func (l *ledger) live(now int64) (running int, cost int64) {
-	cost = l.heldCost
-	for _, h := range l.holds {
-		if h.until > now {
-			running++
-		} else {
-			cost = max(cost-h.cost, 0)
-		}
-	}
-	return running, cost
-}
-
-func (l *ledger) purge(now int64) {
+// sweep gives back what crashed workers held.
+func (l *ledger) sweep(now int64) {
 	for _, name := range slices.Sorted(maps.Keys(l.holds)) {
 		if h := l.holds[name]; h.until <= now {
 			delete(l.holds, name)
 			l.heldCost = max(l.heldCost-h.cost, 0)
 		}
+	}
+	if len(l.holds) == 0 {
+		l.heldCost = 0
 	}
 }
 

@@ -47,7 +47,7 @@ func TestScripts_DoWhatTheGoRulesSay(t *testing.T) {
 	if testing.Short() {
 		return // too few to pass through everything
 	}
-	for _, what := range []string{"OK", "probe", string(ReasonBudget), string(ReasonQuota), string(ReasonErrorThreshold), string(ReasonTokenLimit), string(ReasonRequestLimit), string(ReasonManual), "opened", "closed", "replay", "lost", "lost and known"} {
+	for _, what := range []string{"OK", "probe", string(ReasonBudget), string(ReasonQuota), string(ReasonErrorThreshold), string(ReasonTokenLimit), string(ReasonRequestLimit), string(ReasonManual), "opened", "closed", "replay", "lost", "lost and known", "held", "ended"} {
 		if reached[what] == 0 {
 			t.Errorf("the walks never reached %q: %v", what, reached)
 		}
@@ -65,6 +65,7 @@ type walk struct {
 	l         *ledger
 	on        *account
 	open      []inFlight
+	held      []inFlight // the ended ones too
 	n         int
 	seenKinds map[string]int
 	limits    lua.Admission
@@ -87,7 +88,7 @@ func (w *walk) play(steps int) {
 	w.limits.RPM, w.limits.TPM, w.limits.Concurrent = maybe(4+r.IntN(8)), maybe(200+r.IntN(400)), maybe(1+r.IntN(4))
 	w.limits.BudgetNano, w.limits.Quota = int64(maybe(3000)), int64(maybe(20))
 	for range steps {
-		switch r.IntN(13) {
+		switch r.IntN(14) {
 		case 0, 1, 2, 3, 4:
 			w.admit()
 		case 5, 6, 7, 8, 9:
@@ -98,6 +99,8 @@ func (w *walk) play(steps int) {
 			w.operate()
 		case 12:
 			w.lose()
+		case 13:
+			w.hold()
 		}
 		w.compare()
 		if w.Failed() {
@@ -139,6 +142,27 @@ func (w *walk) admit() {
 			w.seenKinds["probe"]++
 		}
 		w.open = append(w.open, inFlight{a.Key, a.Owner, got})
+		w.held = append(w.held, inFlight{a.Key, a.Owner, got})
+	}
+}
+
+// hold prolongs a call, which may have ended.
+func (w *walk) hold() {
+	if len(w.held) == 0 {
+		return
+	}
+	f := w.held[w.rnd.IntN(len(w.held))]
+	limited := w.limits.RPM+w.limits.TPM+w.limits.Concurrent > 0 || w.limits.BudgetNano+w.limits.Quota > 0
+	h := lua.Holding{Model: w.model, Key: f.key, Reservation: f.got.Reservation, Lease: time.Duration(3+w.rnd.IntN(20)) * time.Millisecond, Limited: limited}
+	for range 2 {
+		got, err := w.s.Hold(ctx, h)
+		if err != nil {
+			w.Fatal(err)
+		}
+		if ok := w.l.hold(got.Now.UnixMilli(), h); got.OK != ok {
+			w.Errorf("hold %+v: %v, want %v", h, got.OK, ok)
+		}
+		w.seenKinds[map[bool]string{true: "held", false: "ended"}[got.OK]]++
 	}
 }
 

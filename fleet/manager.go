@@ -49,6 +49,7 @@ type Options struct {
 // truth is where the state is: Redis through lua, or this process.
 type truth interface {
 	Admit(ctx context.Context, a lua.Admission) (lua.Admitted, error)
+	Hold(ctx context.Context, h lua.Holding) (lua.Prolonged, error)
 	RecordCall(ctx context.Context, o lua.CallOutcome) (lua.Recorded, error)
 	RecordLost(ctx context.Context, l lua.LostCall) error
 	Count(ctx context.Context, models []lua.Increments, spent []lua.Spent) (uint64, error)
@@ -177,6 +178,20 @@ func (m *Manager) Admit(ctx context.Context, a Admission) (Admitted, error) {
 	}
 	m.behind(ctx, got.Version)
 	return Admitted{OK: got.OK, Probe: got.Probe, Until: got.Until, Reason: Reason(got.Reason), Reservation: got.Reservation, CircuitEpoch: got.Epoch}, nil
+}
+
+// Hold makes the reservation and the probe of a call that still runs last for h.For from
+// now: one script. False: the call's outcome is known, and it holds nothing.
+func (m *Manager) Hold(ctx context.Context, h Holding) (bool, error) {
+	spec, at := m.spec(h.Model)
+	if at == nil {
+		return false, fmt.Errorf("hold a call's place: %q is no declared model", h.Model)
+	}
+	got, err := m.at.Hold(ctx, lua.Holding{Model: h.Model, Key: h.Key, Reservation: h.Reservation, Lease: or(h.For, time.Minute), Limited: spec.Limited()})
+	if err != nil {
+		return false, fmt.Errorf("hold a call's place: %w", err)
+	}
+	return got.OK, nil
 }
 
 func (m *Manager) owner(said string) string {

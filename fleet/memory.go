@@ -80,6 +80,13 @@ func (y *memory) Admit(_ context.Context, a lua.Admission) (lua.Admitted, error)
 	return got, nil
 }
 
+func (y *memory) Hold(_ context.Context, h lua.Holding) (lua.Prolonged, error) {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	l, now := y.models[h.Model], y.clock()
+	return lua.Prolonged{OK: l != nil && l.hold(now.UnixMilli(), h), Now: now}, nil
+}
+
 func (y *memory) RecordCall(_ context.Context, o lua.CallOutcome) (lua.Recorded, error) {
 	y.mu.Lock()
 	defer y.mu.Unlock()

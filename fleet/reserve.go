@@ -15,7 +15,7 @@ type Admission struct {
 	Tokens int           // the input's estimate and max_tokens together
 	Cost   float64       // estimated USD; 0: Tokens at the dearer of the model's prices
 	Owner  string        // who holds the probe: a worker, or a call of one
-	For    time.Duration // how long probe and reservation hold without an outcome; default 60 s
+	For    time.Duration // how long probe and reservation hold without an outcome or a Hold; default 60 s
 }
 
 // Admitted is the answer.
@@ -31,4 +31,12 @@ type Admitted struct {
 	Reservation string
 	// CircuitEpoch goes into the Outcome.
 	CircuitEpoch int64
+}
+
+// Holding is a call that still runs, with what it was admitted with.
+type Holding struct {
+	Model       string
+	Key         string // of the Admission
+	Reservation string // of the Admitted
+	For         time.Duration
 }

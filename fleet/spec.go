@@ -54,6 +54,12 @@ type ModelSpec struct {
 	Capabilities Capabilities
 }
 
+// Limited reports whether a call must be admitted before it is made: something of the
+// model is counted for the whole fleet.
+func (m *ModelSpec) Limited() bool {
+	return m.Limits != Limits{} || m.Budget.USD > 0 || m.Quota.Requests > 0
+}
+
 // Price is in USD per million tokens; CachedInput 0 means as Input.
 type Price struct{ Input, CachedInput, Output float64 }
 

@@ -3,7 +3,9 @@
 -- requests and tokens, and reserves its tokens and its cost, all or nothing.
 -- Reaching a limit is allowed, passing it is not. The same owner and key are
 -- answered alike and counted once. A worker that dies afterwards leaves lease and
--- reservation to their expiry; the request stays counted, for it may have been made.
+-- reservation to their expiry: the next admission, given or refused, takes back what
+-- has expired, 1,000 calls at a time. The request stays counted, for it may have been
+-- made.
 --
 -- KEYS
 --   1 model      the model's hash
@@ -15,7 +17,7 @@
 -- ARGV
 --   1 token      of this call and its owner
 --   2 owner      who holds a probe, for people
---   3 lease      ms that probe and reservation hold
+--   3 lease      ms that probe and reservation hold, unless hold prolongs them
 --   4 tokens     to reserve
 --   5 cost       to reserve, nano-USD
 --   6 rpm        requests per minute; 0 no limit
@@ -78,14 +80,24 @@ local function no(reason, at)
   return { 'NO', now, current, reason, at }
 end
 
--- What crashed workers still hold is left out.
+-- What crashed workers held goes back, also where this call is then refused: else their
+-- money would refuse every call that could give it back.
 local gone = redis.call('ZRANGEBYSCORE', holds, '-inf', now, 'LIMIT', 0, 1000)
 local held_cost = num(m[9])
 for _, member in ipairs(gone) do
   local _, money = reserved(member)
   held_cost = math.max(held_cost - money, 0)
 end
-local running = redis.call('ZCARD', holds) - #gone
+if #gone > 0 then
+  redis.call('ZREMRANGEBYRANK', holds, 0, #gone - 1)
+end
+if redis.call('ZCARD', holds) == 0 then
+  held_cost = 0
+end
+if held_cost ~= num(m[9]) then
+  redis.call('HSET', model, 'held_cost', held_cost)
+end
+local running = redis.call('ZCOUNT', holds, string.format('(%.0f', now), '+inf')
 
 -- used(start, sum, period): what the running period has used.
 local function used(start, sum, period)
@@ -100,10 +112,13 @@ local function next_start(period)
 end
 
 if budget > 0 then
+  local spent = used(m[11], m[10], budget_period)
   if cost > budget then
     return no('budget_exceeded', 0)
-  elseif used(m[11], m[10], budget_period) + held_cost + cost > budget then
+  elseif spent + cost > budget then
     return no('budget_exceeded', next_start(budget_period))
+  elseif spent + held_cost + cost > budget then -- the calls under way may leave some of it
+    return no('budget_exceeded', now + 1000)
   end
 end
 if quota > 0 and used(m[13], m[12], quota_period) + 1 > quota then
@@ -177,12 +192,7 @@ until_ms = now + lease
 member = string.format('%s:%.0f:%.0f:%.0f', token, tokens, cost, slot)
 if rpm + tpm + concurrent + budget + quota > 0 then
   redis.call('ZADD', holds, until_ms, member)
-  redis.call('PEXPIRE', holds, 86400000)
-  for _, expired in ipairs(gone) do
-    if expired ~= member then -- the same call, admitted anew
-      redis.call('ZREM', holds, expired)
-    end
-  end
+  redis.call('PEXPIRE', holds, model_keep) -- as long as the sum of its costs
   redis.call('HSET', model, 'w' .. slot % 13, string.format('%.0f %.0f %.0f', slot, here + 1, here_sum + tokens),
     'held_cost', held_cost + cost)
   use(model, 'quota', quota_period, now, 1)

@@ -110,7 +110,7 @@ func layoutProblem(call []any) string {
 	for _, one := range []*script{enqueueScript, adoptScript, readScript, claimScript, advanceScript, heartbeatScript, putbackScript,
 		retryScript, promoteScript, finishScript, tickScript, forgetScript, frameScript, followScript, cancelScript, reviveScript, purgeScript, trimScript, announceScript,
 		repairScript, strayScript, probeScript, presenceScript, boardScript,
-		outcomeScript, admitScript, countScript, spentScript, lostScript, operateScript, sessionScript, lockScript, renewScript, unlockScript, guardedScript, observeScript, unlistScript} {
+		outcomeScript, admitScript, holdScript, countScript, spentScript, lostScript, operateScript, sessionScript, lockScript, renewScript, unlockScript, guardedScript, observeScript, unlistScript} {
 		if one.sha == call[1] {
 			s = one
 		}

@@ -50,6 +50,7 @@ var (
 	boardScript     = load("board")
 	outcomeScript   = load("outcome")
 	admitScript     = load("admit")
+	holdScript      = load("hold")
 	countScript     = load("count")
 	spentScript     = load("spent")
 	lostScript      = load("lost")

@@ -32,6 +32,8 @@ func (c *calm) Admit(context.Context, fleet.Admission) (fleet.Admitted, error) {
 	return fleet.Admitted{OK: true, Reservation: "r"}, nil
 }
 
+func (c *calm) Hold(context.Context, fleet.Holding) (bool, error) { return true, nil }
+
 func (c *calm) Record(context.Context, fleet.Outcome) error { return nil }
 
 // routed is a router over calm, and what calls it.

@@ -26,6 +26,7 @@ type truth struct {
 	reads    int
 	outcomes []fleet.Outcome
 	admits   []fleet.Admission
+	holds    []fleet.Holding
 	refuse   func(fleet.Admission) (fleet.Admitted, bool) // false: it is admitted
 	down     error                                        // of Redis
 	turns    uint64
@@ -105,6 +106,13 @@ func (f *truth) Admit(_ context.Context, a fleet.Admission) (fleet.Admitted, err
 		}
 	}
 	return fleet.Admitted{OK: true, Probe: f.states[a.Model].Circuit != "", Reservation: "r-" + a.Key, CircuitEpoch: 9}, f.down
+}
+
+func (f *truth) Hold(_ context.Context, h fleet.Holding) (bool, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.holds = append(f.holds, h)
+	return true, f.down
 }
 
 func (f *truth) Record(ctx context.Context, o fleet.Outcome) error {

@@ -14,21 +14,17 @@ import (
 // its own context has ended too: a probe must be given back.
 const recordPatience = 2 * time.Second
 
-// admissionFor is how long a reservation or probe holds without an outcome.
-const admissionFor = time.Minute
-
 // admit asks for a call's place where a model has limits or its circuit is
 // half-open. False: this member refuses for now. Where Redis does not answer a
 // call goes on, and a probe does not.
 func (t *trip) admit(ctx context.Context, d *Decision) (fleet.Admitted, bool) {
 	m := &d.Model.Spec
 	none := fleet.Admitted{OK: true, CircuitEpoch: d.Model.State.CircuitEpoch}
-	limited := m.Limits != fleet.Limits{} || m.Budget.USD > 0 || m.Quota.Requests > 0
-	if t.r.opts.Outcomes == nil || !limited && !d.Probe {
+	if t.r.opts.Outcomes == nil || !m.Limited() && !d.Probe {
 		return none, true
 	}
 	a, err := t.r.opts.Outcomes.Admit(ctx, fleet.Admission{
-		Model: m.ID, Op: t.call.ID, Key: t.tryKey(), Tokens: t.ask.Needs.Tokens + t.ask.Needs.Output, Owner: t.owner(), For: t.holds(),
+		Model: m.ID, Op: t.call.ID, Key: t.tryKey(), Tokens: t.ask.Needs.Tokens + t.ask.Needs.Output, Owner: t.owner(), For: holdFor,
 	})
 	if err != nil {
 		t.r.trouble("admit", err, &t.call)
@@ -44,9 +40,6 @@ func (t *trip) admit(ctx context.Context, d *Decision) (fleet.Admitted, bool) {
 	}
 	return a, a.OK
 }
-
-// holds is for how long an admission is needed: as long as the call may take.
-func (t *trip) holds() time.Duration { return max(t.call.Timeout, admissionFor) }
 
 // owner names this call as the holder of a probe.
 func (t *trip) owner() string { return t.r.opts.Owner + "/" + string(t.call.ID) }
@@ -67,10 +60,13 @@ func (t *trip) ring(ctx context.Context, d *Decision, a fleet.Admitted) (lm.Answ
 	began := time.Now()
 	var answer lm.Answer
 	var err error
-	if p := t.r.opts.Providers[m.Backend]; p != nil {
-		answer, err = p.Call(ctx, call)
-	} else {
+	switch p := t.r.opts.Providers[m.Backend]; {
+	case p == nil:
 		err = lm.Errorf(lm.UnknownModel, "backend %q of model %q is not served here", m.Backend, m.ID)
+	case a.Reservation == "": // it needed no admission
+		answer, err = p.Call(ctx, call)
+	default:
+		answer, err = t.r.callHeld(ctx, p, call, fleet.Holding{Model: m.ID, Key: t.tryKey(), Reservation: a.Reservation, For: holdFor})
 	}
 	if first := t.stream.end(); !first.IsZero() {
 		t.r.opts.Metrics.FirstToken.WithLabelValues(m.ID).Observe(first.Sub(began).Seconds())

@@ -24,9 +24,11 @@ type Sessions interface {
 	Turn(ctx context.Context, pool string) (uint64, error)
 }
 
-// Outcomes admit calls where that is needed and record how each one ended.
+// Outcomes admit calls where that is needed, hold their places while they run and record
+// how each one ended.
 type Outcomes interface {
 	Admit(ctx context.Context, a fleet.Admission) (fleet.Admitted, error)
+	Hold(ctx context.Context, h fleet.Holding) (bool, error)
 	Record(ctx context.Context, o fleet.Outcome) error
 }
 
