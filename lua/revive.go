@@ -68,6 +68,9 @@ func revived(id lm.TraceID, answer string) Revived {
 	case "CHANGED":
 		return Revived{Err: errChanged}
 	case "ILLEGAL":
+		if rest == lm.Retrying.String() {
+			return Revived{Err: fmt.Errorf("%w; this one waits for its next try, and `lighterman wake` brings it back", ErrNotFailed)}
+		}
 		return Revived{Err: fmt.Errorf("%w; this one is %s", ErrNotFailed, rest)}
 	case "CONFLICT":
 		return Revived{Err: fmt.Errorf("the new ID %s is taken", id)}

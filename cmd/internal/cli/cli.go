@@ -108,7 +108,7 @@ func Lighterman() *cobra.Command {
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	cmd.AddCommand(devCommand(), demoCommand(), Worker(), Enqueue(), listCommand(), showCommand(), followCommand(), statusCommand(), workersCommand(),
-		pauseCommand(), resumeCommand(), drainCommand(), cancelCommand(), retryCommand(), deadCommand(), doctorCommand(), configCommand(),
+		pauseCommand(), resumeCommand(), drainCommand(), cancelCommand(), wakeCommand(), retryCommand(), deadCommand(), doctorCommand(), configCommand(),
 		modelsCommand(), poolsCommand(), reconcileCommand(), cacheCommand(), lockCommand())
 	return cmd
 }
