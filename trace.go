@@ -31,10 +31,21 @@ type Trace struct {
 	Beat            time.Time         `json:"beat,omitzero"` // last renewal of the lease
 	Ended           time.Time         `json:"ended,omitzero"`
 	Route           []string          `json:"route,omitempty"`      // of the try that was set aside last, its newest notes in at most 256 bytes; see Answer
+	Notes           []Note            `json:"notes,omitempty"`      // why its newest tries ended, oldest first
 	RetryOf         TraceID           `json:"retry_of,omitempty"`   // the failed operation that this one repeats
 	RetriedAs       TraceID           `json:"retried_as,omitempty"` // the operation that repeats this failed one
 	History         []Hop             `json:"history"`
 	Meta            map[string]string `json:"meta,omitempty"`
+}
+
+// Note says why a try ended after which an operation was set aside: of the newest 5
+// attempts that failed, and of the newest try that counted as none (parked, or put
+// off for another worker). An operation's last failure is its result's error.
+type Note struct {
+	Attempt int       `json:"attempt"` // the number of the try, from 1
+	At      time.Time `json:"at"`      // server time
+	Counted bool      `json:"counted"` // as an attempt
+	Text    string    `json:"text"`    // one line of at most 200 bytes, redacted: "provider: HTTP 502 Bad Gateway"
 }
 
 // Hop is one recorded write of the lifecycle: the states it passed through,

@@ -1,6 +1,7 @@
 package lua
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -71,6 +72,62 @@ func TestFinish_AFailureKeepsItsWay(t *testing.T) {
 		r, err := e.s.Results(ctx, []lm.TraceID{"0-a"})
 		if err != nil || !slices.Equal(r[0].Route, end.Result.Route) || r[0].Err.Kind != lm.ContentFiltered {
 			e.Errorf("%+v %v", r, err)
+		}
+	})
+}
+
+// TestRetry_KeepsWhyTheNewestAttemptsEnded: of the last 5 that failed and of the last
+// try that counted as none, each cut to one line of 200 bytes, in a trace that stays a
+// listpack; the end of the operation keeps them.
+func TestRetry_KeepsWhyTheNewestAttemptsEnded(t *testing.T) {
+	each(t, func(e *env) {
+		long := "provider: " + strings.Repeat("é", 200)
+		aside := func(counted Counted, note string) {
+			c := e.claimedAgain("0-a")
+			e.advance(c, lm.Gathering, lm.Inferring)
+			must(e, e.s.Retry(ctx, c, Aside{Path: []lm.State{lm.Errored, lm.Retrying}, Delay: time.Hour, Counted: counted, Reason: "x", Note: note}))
+			before := e.snapshot()
+			e.again()
+			e.unchanged("a repeat", before)
+		}
+		aside(CountNothing, "parked before")
+		for _, note := range []string{long, long, "provider: third", "provider: fourth\nline", "provider: fifth", "provider: sixth", "provider: seventh"} {
+			aside(CountAttempt, note)
+		}
+		aside(CountNothing, "sim: cooldown")
+		aside(CountNothing, "sim: cooldown again")
+		want := []string{"3 true provider: third", "4 true provider: fourth line", "5 true provider: fifth", "6 true provider: sixth", "7 true provider: seventh", "8 false sim: cooldown again"}
+		check := func(when string) {
+			trace, err := e.s.Trace(ctx, "0-a")
+			var got []string
+			for _, n := range trace.Notes {
+				if got = append(got, fmt.Sprintf("%d %t %s", n.Attempt, n.Counted, n.Text)); n.At.Before(trace.Created) || n.At.After(time.Now().Add(time.Minute)) {
+					e.Errorf("%s: note %d at %s", when, n.Attempt, n.At)
+				}
+			}
+			slices.Sort(got)
+			if err != nil || !slices.Equal(got, want) {
+				e.Errorf("%s: %q %v, want %q", when, got, err, want)
+			}
+		}
+		check("while it waits")
+		if e.kind != "miniredis" {
+			if got := e.rdb.ObjectEncoding(ctx, e.s.keys.trace("0-a")).Val(); got != "listpack" {
+				e.Errorf("the trace is a %s", got)
+			}
+		}
+		c := e.claimedAgain("0-a")
+		if len(c.Request.Meta) != 0 {
+			e.Errorf("notes are no meta: %v", c.Request.Meta)
+		}
+		e.advance(c, lm.Gathering, lm.Inferring)
+		must(e, e.s.Finish(ctx, c, succeeded(c)))
+		check("when it has ended")
+
+		e.enqueue("0-b")
+		must(e, e.s.Retry(ctx, e.claimNext("w1"), Aside{Path: []lm.State{lm.Errored, lm.Retrying}, Delay: time.Hour, Counted: CountAttempt, Reason: "x", Note: long}))
+		if trace, err := e.s.Trace(ctx, "0-b"); err != nil || len(trace.Notes) != 1 || trace.Notes[0].Text != "provider: "+strings.Repeat("é", 95) {
+			e.Errorf("a long note: %+v %v", trace.Notes, err)
 		}
 	})
 }

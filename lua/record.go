@@ -34,6 +34,7 @@ type Record struct {
 	Size, CheckpointSize int
 
 	route   [4]string
+	notes   map[byte]*[4]string // pieces by slot; see retry.lua
 	hops    map[int]string
 	lastHop int
 }
@@ -46,7 +47,7 @@ func readRecord(id lm.TraceID, fields []string, history bool) (r Record, ok bool
 		r.set(fields[i], fields[i+1], history)
 	}
 	if history {
-		r.History = r.readHistory()
+		r.History, r.Notes = r.readHistory(), r.readNotes()
 	}
 	if route := strings.Join(r.route[:], ""); route != "" {
 		r.Route = strings.Split(route, "\n")
@@ -148,7 +149,20 @@ func (r *Record) setOther(field, value string, history bool) {
 		r.Meta[name] = value
 		return
 	}
-	if !history || !strings.HasPrefix(field, "h") {
+	if !history {
+		return
+	}
+	if slot, piece, ok := noteField(field); ok {
+		if r.notes == nil {
+			r.notes = make(map[byte]*[4]string)
+		}
+		if r.notes[slot] == nil {
+			r.notes[slot] = new([4]string)
+		}
+		r.notes[slot][piece] = value
+		return
+	}
+	if !strings.HasPrefix(field, "h") {
 		return
 	}
 	if i, err := strconv.Atoi(field[1:]); err == nil {
