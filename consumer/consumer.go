@@ -66,7 +66,12 @@ type Options struct {
 	Version      string        // shown on the roster
 	Middleware   []Middleware
 	Metrics      *Metrics // default: counted nowhere
-	Log          zerolog.Logger
+
+	// Redact makes an error's text fit to be stored and logged, without what it
+	// repeats of the request. Default: the text as it is.
+	Redact func(text string, request *lm.Request) string
+
+	Log zerolog.Logger
 }
 
 func (o Options) withDefaults() Options {

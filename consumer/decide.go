@@ -33,6 +33,7 @@ type decision struct {
 	counted lua.Counted
 	reason  string
 	waits   string // what the operation waits for; empty: only for the delay
+	note    string // of one that is set aside: what its error says, not redacted
 }
 
 // newerWaits is how often an operation waits for a worker that can run it.
@@ -57,16 +58,25 @@ func decide(claim lm.Claim, err error, opts Options) decision {
 	case errors.Is(err, ErrDrained), errors.Is(err, lm.ErrHandOver):
 		return decision{kind: putBack, reason: "drain"}
 	case errors.As(err, &parked):
-		return decision{kind: retry, delay: max(0, time.Until(parked.Until)), counted: lua.CountNothing, reason: code(parked.Reason), waits: parked.For}
+		return decision{kind: retry, delay: max(0, time.Until(parked.Until)), counted: lua.CountNothing, reason: code(parked.Reason), note: parked.Reason, waits: parked.For}
 	case kind == lm.SchemaTooNew, kind == lm.UnknownKind && claim.SchemaWaits < newerWaits:
-		return decision{kind: retry, delay: newerWait(claim.SchemaWaits), counted: lua.CountSchemaWait, reason: string(kind)}
+		return decision{kind: retry, delay: newerWait(claim.SchemaWaits), counted: lua.CountSchemaWait, reason: string(kind), note: err.Error()}
 	case kind.Permanent():
 		return failed(lm.AsError(err))
 	case claim.Attempts+1 >= opts.MaxAttempts:
 		return failed(&lm.Error{Kind: lm.AttemptsUsedUp, Err: err})
 	}
 	delay := opts.Backoff.delay(claim.Attempts+1, retryAfter(err))
-	return decision{kind: retry, delay: delay, counted: lua.CountAttempt, reason: string(kind)}
+	return decision{kind: retry, delay: delay, counted: lua.CountAttempt, reason: string(kind), note: noteOf(kind, err)}
+}
+
+// noteOf is an attempt's error with its kind in front.
+func noteOf(kind lm.Kind, err error) string {
+	text := err.Error()
+	if !strings.HasPrefix(text, string(kind)) {
+		text = string(kind) + ": " + text
+	}
+	return text
 }
 
 func failed(e *lm.Error) decision {

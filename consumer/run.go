@@ -11,6 +11,7 @@ import (
 	"github.com/lighterman/lighterman/internal/failpoint"
 	"github.com/lighterman/lighterman/lua"
 	"github.com/lighterman/lighterman/statemachine"
+	"github.com/rs/zerolog"
 )
 
 // begin holds a claim and runs it in a goroutine of its own. renewed is the
@@ -102,18 +103,42 @@ func (c *Consumer) end(h *hold, result lm.Result, err error, tried bool) {
 		return
 	}
 	d := decide(h.claim, err, c.opts)
-	log := c.log.Debug()
-	if d.kind != finishSucceeded {
-		log = c.log.Info()
-	}
-	log.Str("trace_id", string(h.claim.ID)).Int64("epoch", int64(h.claim.Fence.Epoch)).Str("decision", d.kind.String()).
-		Str("reason", d.reason).Dur("delay_ms", d.delay).Msg("operation ends here")
+	d.note = c.redacted(d.note, &h.claim.Request)
+	c.logEnd(&h.claim, &d)
 	write := func() error { return c.write(h.claim, d, result, tried) }
 	if d.kind == drop {
 		c.metrics.Fenced.Inc()
 		return
 	}
 	c.untilWritten(h, d, write)
+}
+
+// redacted is an error's text as it may be stored and logged.
+func (c *Consumer) redacted(text string, r *lm.Request) string {
+	if text == "" || c.opts.Redact == nil {
+		return text
+	}
+	return c.opts.Redact(text, r)
+}
+
+// logEnd logs how a claim ends: one line, a warning with the error for an attempt that
+// failed.
+func (c *Consumer) logEnd(claim *lm.Claim, d *decision) {
+	level, text := zerolog.InfoLevel, d.note
+	switch {
+	case d.kind == finishSucceeded:
+		level = zerolog.DebugLevel
+	case d.kind == finishFailed && d.outcome == lm.Failed:
+		level, text = zerolog.WarnLevel, c.redacted(d.failure.Error(), &claim.Request)
+	case d.kind == retry && d.counted == lua.CountAttempt:
+		level = zerolog.WarnLevel
+	}
+	event := c.log.WithLevel(level).Str("trace_id", string(claim.ID)).Int64("epoch", int64(claim.Fence.Epoch)).Int("attempt", claim.Attempts+1).
+		Str("decision", d.kind.String()).Str("reason", d.reason).Dur("delay_ms", d.delay)
+	if text != "" {
+		event = event.Str("error", text)
+	}
+	event.Msg("operation ends here")
 }
 
 // write makes the write of a decision.
@@ -124,7 +149,9 @@ func (c *Consumer) write(claim lm.Claim, d decision, result lm.Result, tried boo
 	case putBack:
 		return c.store.Release(ctx, claim, d.reason)
 	case retry:
-		return c.store.Retry(ctx, claim, lua.Aside{Path: statemachine.PathRetry(from), Delay: d.delay, Counted: d.counted, Reason: d.reason, Route: result.Route, Waits: d.waits})
+		return c.store.Retry(ctx, claim, lua.Aside{
+			Path: statemachine.PathRetry(from), Delay: d.delay, Counted: d.counted, Reason: d.reason, Route: result.Route, Waits: d.waits, Note: d.note,
+		})
 	case finishSucceeded:
 		result.Outcome, result.Err = lm.Succeeded, nil
 		return c.store.Finish(ctx, claim, lua.Ending{Path: statemachine.Path(from, lm.Completed), Result: result, Tried: tried})

@@ -124,7 +124,7 @@ func (w *Worker) wire(ctx context.Context) error {
 		Name: w.name(), Queues: consumerQueues(w.cfg), Concurrency: w.cfg.Worker.Concurrency, Lease: w.cfg.Worker.Lease.Std(),
 		Beat: w.cfg.Worker.Heartbeat.Std(), DrainTimeout: w.cfg.Worker.DrainTimeout.Std(), MaxAttempts: w.cfg.Worker.MaxAttempts,
 		Presence: consumer.Presence{Off: w.cfg.Worker.Presence == "off"}, Version: version(),
-		Metrics: consumer.NewMetrics(w.metrics), Log: w.log,
+		Metrics: consumer.NewMetrics(w.metrics), Log: w.log, Redact: redact,
 	}
 	if w.fleet != nil {
 		options.State, options.Waits = w.fleet, fleet.NewReady(w.fleet)
