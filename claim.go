@@ -1,6 +1,7 @@
 package lighterman
 
 import (
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -41,8 +42,9 @@ type Step struct {
 
 // Fence is what a claim's writes show: owner, epoch and token, the entry they
 // hold, and a sequence number that lets a lost reply be asked for again. It
-// also remembers the state that the last acknowledged write left. Writes of
-// one claim go one after the other; Write sees to that.
+// also remembers the state that the last acknowledged write left, and the states
+// that writes of unknown outcome may have left. Writes of one claim go one after
+// the other; Write sees to that.
 type Fence struct {
 	Owner string
 	Epoch Epoch
@@ -52,7 +54,8 @@ type Fence struct {
 	mu      sync.Mutex
 	seq     uint64
 	state   State
-	entered time.Time // when state was entered, by this process's clock
+	maybe   [numStates]bool // states of writes of unknown outcome since the last known one
+	entered time.Time       // when state was entered, by this process's clock
 }
 
 // NewFence starts a claim's fence in a state, with sequence 0.
@@ -60,7 +63,7 @@ func NewFence(owner string, epoch Epoch, token, entry string, state State) *Fenc
 	return &Fence{Owner: owner, Epoch: epoch, Token: token, Entry: entry, state: state, entered: time.Now()}
 }
 
-// State is the state that the last acknowledged write left.
+// State is the state that the last write of known outcome left.
 func (f *Fence) State() State {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -75,16 +78,36 @@ type Attempt struct {
 	Took time.Duration
 }
 
-// Write runs one write with the next sequence number, and remembers the state it
-// returns when it succeeded. The number is spent even on an error, because the
-// write may have happened; gaps are allowed.
+// Write runs one write with the next sequence number. The write returns the state
+// that it leads to, also with an error. The number is spent even on an error,
+// because the write may have happened; gaps are allowed.
+//
+// Where an IllegalState shows that an earlier write of unknown outcome did happen,
+// State is its state afterwards, and the caller makes the refused write again from
+// there: an answer that was paid for is not lost by a reply that was.
 func (f *Fence) Write(write func(Attempt) (State, error)) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.seq++
 	state, err := write(Attempt{Seq: f.seq, From: f.state, Took: time.Since(f.entered)})
-	if err == nil && state != f.state {
-		f.state, f.entered = state, time.Now()
+	var illegal *IllegalState
+	switch {
+	case err == nil:
+		f.moveLocked(state)
+	case errors.As(err, &illegal):
+		if f.maybe[illegal.State] {
+			f.moveLocked(illegal.State)
+		}
+	case errors.Is(err, ErrFenced), errors.Is(err, ErrNotFound), errors.Is(err, ErrIllegal), errors.Is(err, ErrOutOfMemory): // refused
+	default:
+		f.maybe[state] = true
 	}
 	return err
+}
+
+func (f *Fence) moveLocked(to State) {
+	f.maybe = [numStates]bool{}
+	if to != f.state {
+		f.state, f.entered = to, time.Now()
+	}
 }

@@ -158,6 +158,16 @@ func (p *Parked) Error() string {
 // time: it holds no slot and no attempt is counted. The reason is shown.
 func Park(until time.Time, reason string) error { return &Parked{Until: until, Reason: reason} }
 
+// IllegalState is the ErrIllegal of a trace whose state is known.
+type IllegalState struct {
+	State State // the trace's, which nothing was changed of
+}
+
+func (e *IllegalState) Error() string { return ErrIllegal.Error() + ": the trace is in " + e.State.String() }
+
+// Unwrap returns ErrIllegal.
+func (e *IllegalState) Unwrap() error { return ErrIllegal }
+
 // What every write of a claim may answer; callers branch on these.
 var (
 	ErrFenced   = errors.New("fenced: another claim holds this operation")

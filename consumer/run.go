@@ -166,6 +166,7 @@ func (c *Consumer) write(claim lm.Claim, d decision, result lm.Result, tried boo
 func (c *Consumer) untilWritten(h *hold, d decision, write func() error) {
 	for {
 		failpoint.At("before_end")
+		from := h.claim.Fence.State()
 		err := write()
 		failpoint.At("after_end")
 		c.contact.note(err)
@@ -173,6 +174,8 @@ func (c *Consumer) untilWritten(h *hold, d decision, write func() error) {
 		case err == nil:
 			c.metrics.ended(d)
 			return
+		case errors.Is(err, lm.ErrIllegal) && h.claim.Fence.State() != from:
+			continue // an earlier write of unknown outcome had happened: end from there
 		case errors.Is(err, lm.ErrFenced) || errors.Is(err, lm.ErrNotFound) || errors.Is(err, lm.ErrIllegal):
 			c.metrics.Fenced.Inc()
 			c.log.Warn().Err(err).Str("trace_id", string(h.claim.ID)).Int64("epoch", int64(h.claim.Fence.Epoch)).Msg("the end of a claim was refused")

@@ -2,6 +2,7 @@ package lua
 
 import (
 	"encoding/json"
+	"errors"
 	"slices"
 	"testing"
 	"time"
@@ -153,5 +154,34 @@ func TestLostReply_EveryScriptHasOneEffect(t *testing.T) {
 		if p := rdb.XPending(ctx, s.keys.stream(st), Group).Val(); p.Count != 0 {
 			t.Errorf("%s has %d pending", st.short(), p.Count)
 		}
+	}
+}
+
+// TestLostReply_AWriteOfUnknownOutcomeDoesNotDropTheAnswer: the reply to an
+// advance is lost for longer than the patience, and the claim does not know that
+// its state has moved. Its end is refused as illegal once, learns the state by
+// that, and is written from there with the answer that was paid for.
+func TestLostReply_AWriteOfUnknownOutcomeDoesNotDropTheAnswer(t *testing.T) {
+	proxy := redistest.NewProxy(t, redistest.Start(t))
+	e := envOn(t, "redis", proxy.Client(), Options{Patience: 1})
+	defer e.end()
+	c := e.in("w1", "0-a", lm.Inferring)
+	proxy.LoseReply(advanceScript.sha)
+	if _, err := e.s.Advance(ctx, c, Advance{Path: []lm.State{lm.ToolExecuting}}); !errors.Is(err, lm.ErrUnavailable) {
+		t.Fatalf("advance: %v, want an unknown outcome", err)
+	}
+	end := func(path ...lm.State) error {
+		path = append(path, lm.Postprocessing, lm.Delivering, lm.Delivered, lm.Completed)
+		return e.s.Finish(ctx, c, Ending{Path: path, Result: lm.Result{Outcome: lm.Succeeded, Body: json.RawMessage(`"paid"`)}})
+	}
+	var illegal *lm.IllegalState
+	if err := end(); !errors.As(err, &illegal) || illegal.State != lm.ToolExecuting || c.Fence.State() != lm.ToolExecuting {
+		t.Fatalf("finish from INFERRING: %v, and the claim thinks it is in %s; want to learn of TOOL_EXECUTING", err, c.Fence.State())
+	}
+	if err := end(lm.Inferring); err != nil {
+		t.Fatalf("finish: %v", err)
+	}
+	if body := e.rdb.HGet(ctx, e.s.keys.result("0-a"), "body").Val(); body != `"paid"` {
+		t.Errorf("result %q, want the answer that was paid for", body)
 	}
 }

@@ -32,7 +32,11 @@ func refusal(answer string) error {
 	case "NOTFOUND":
 		return lm.ErrNotFound
 	case "ILLEGAL":
-		return fmt.Errorf("%w: the trace is in %s", lm.ErrIllegal, rest)
+		state, err := lm.ParseState(rest)
+		if err != nil {
+			return fmt.Errorf("%w: the trace is in %q", lm.ErrIllegal, rest)
+		}
+		return &lm.IllegalState{State: state}
 	case "OOM":
 		return lm.ErrOutOfMemory
 	case "WRONGTYPE":

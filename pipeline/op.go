@@ -216,6 +216,13 @@ func (o *Op) writeLocked(ctx context.Context, to lm.State, fields []lm.Step) err
 		return nil
 	}
 	err := o.p.opts.Machine.Advance(ctx, o.claim, path, fields...)
+	if errors.Is(err, lm.ErrIllegal) && o.claim.Fence.State() != from {
+		// An earlier write of unknown outcome had happened. Where it led to the state
+		// that is wanted, or beyond, its fields are sent again all the same.
+		if path = statemachine.Path(o.claim.Fence.State(), to); path != nil {
+			err = o.p.opts.Machine.Advance(ctx, o.claim, path, fields...)
+		}
+	}
 	if err != nil && !errors.Is(err, lm.ErrCancelRequested) && !errors.Is(err, lm.ErrExpired) {
 		o.unsaved = fields
 	} else if o.unsaved = nil; len(fields) > 0 {
