@@ -117,7 +117,17 @@ func (w *world) claim(id lm.TraceID) lm.Claim {
 	if err != nil || claimed[0].Verdict != lua.ClaimOK || claimed[0].Claim.ID != id {
 		w.Fatalf("claim: %+v %v", claimed, err)
 	}
-	return claimed[0].Claim
+	return w.fetch(claimed[0])
+}
+
+// fetch reads what a claim was too large to bring along.
+func (w *world) fetch(c lua.Claimed) lm.Claim {
+	w.Helper()
+	claim, err := w.store.Fetch(ctx, c.Claim, c.Unread)
+	if err != nil {
+		w.Fatal(err)
+	}
+	return claim
 }
 
 // takeover puts back what a dead worker holds, as a sweep does, and claims it.

@@ -118,7 +118,7 @@ func (p *Pipeline) Handle(ctx context.Context, claim lm.Claim) (lm.Result, error
 		return lm.Result{}, &lm.Error{Kind: lm.SchemaTooNew, Err: err}
 	}
 	if err != nil {
-		p.opts.Log.Warn().Err(err).Str("trace_id", string(claim.ID)).Msg("checkpoint unusable, starting over")
+		p.opts.Log.Warn().Err(err).Str("trace_id", string(claim.ID)).Int("steps_left", len(book.Steps())).Msg("checkpoint damaged; what it lost runs again")
 	}
 	op := newOp(p, claim, book)
 	op.edge("start", "")

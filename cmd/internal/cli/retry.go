@@ -60,7 +60,7 @@ func retryIDs(ctx context.Context, cmd *cobra.Command, cfg *config.Config, s *lu
 		row := retried{ID: r.ID, As: r.As, Existing: r.Existing}
 		if r.Dropped != nil {
 			row.Dropped = r.Dropped.Error()
-			fmt.Fprintf(stderr, "%s: %s: the work begins anew: %v\n", cmd.Name(), r.ID, r.Dropped)
+			fmt.Fprintf(stderr, "%s: %s: what its checkpoint lost runs again: %v\n", cmd.Name(), r.ID, r.Dropped)
 		}
 		if r.Err != nil {
 			row.Error = r.Err.Error()

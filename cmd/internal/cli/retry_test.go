@@ -123,7 +123,7 @@ func TestRetry_SaysThatACheckpointIsUnusable(t *testing.T) {
 	}
 	h.mended.Store(true)
 	r := s.run("lighterman", "retry", old, "-o", "id")
-	r.failed(0, "retry: "+old+": the work begins anew: checkpoint is corrupt")
+	r.failed(0, "retry: "+old+": what its checkpoint lost runs again: checkpoint is corrupt")
 	store := storeOf(t, server)
 	until(t, "the retry has ended", func() bool { return stateIs(t, store, strings.TrimSpace(r.out), lm.Completed) })
 	for name, want := range map[string]int{"one": 2, "two": 2, "three": 2} {
