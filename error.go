@@ -163,7 +163,9 @@ type IllegalState struct {
 	State State // the trace's, which nothing was changed of
 }
 
-func (e *IllegalState) Error() string { return ErrIllegal.Error() + ": the trace is in " + e.State.String() }
+func (e *IllegalState) Error() string {
+	return ErrIllegal.Error() + ": the trace is in " + e.State.String()
+}
 
 // Unwrap returns ErrIllegal.
 func (e *IllegalState) Unwrap() error { return ErrIllegal }
