@@ -6,6 +6,7 @@ type Model struct {
 	Backend       string       `yaml:"backend" required:"true" desc:"Who serves it: a declared backend, or sim."`
 	Name          string       `yaml:"name" required:"true" desc:"What its backend calls it, as sim-slow."`
 	ContextWindow int          `yaml:"context_window" default:"0" min:"0" max:"1000000000" desc:"Its context length in tokens. 0: unknown."`
+	MaxOutput     int          `yaml:"max_output" default:"0" min:"0" max:"1000000000" desc:"How many tokens one answer of it has at most. A budget reserves so many for a call that says no max_tokens. 0: unknown, 4,096 are reserved."`
 	Price         Price        `yaml:"price" desc:"In USD per million tokens."`
 	Limits        ModelLimits  `yaml:"limits" desc:"What the whole fleet may ask of it."`
 	Budget        Budget       `yaml:"budget" desc:"What it may cost."`

@@ -56,6 +56,7 @@ var helpers = map[string]func(url string, args []string) error{
 	"holder":  holderHelper,
 	"prober":  proberHelper,
 	"cutoff":  cutoffHelper,
+	"spender": spenderHelper,
 }
 
 func helperManager(url string, o Options) (*Manager, error) {

@@ -46,6 +46,7 @@ type ModelSpec struct {
 	Backend      string
 	Name         string // what the backend calls it
 	Window       int    // context length in tokens; 0 unknown
+	MaxOutput    int    // tokens of one answer at most; 0 unknown
 	Price        Price
 	Limits       Limits
 	Budget       Budget

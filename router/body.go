@@ -35,17 +35,24 @@ func needsOf(snap *fleet.Snapshot, pool *fleet.Pool, call *lm.Call) Needs {
 		Input      json.RawMessage `json:"input"`
 		Max        json.RawMessage `json:"max_tokens"`
 		Completion json.RawMessage `json:"max_completion_tokens"`
+		N          json.RawMessage `json:"n"`
 	}
 	if json.Unmarshal(call.Body, &body) != nil {
 		return n // the provider says what is wrong with it
 	}
 	n.Stream, n.Tools = body.Stream, len(body.Tools) > 0
 	size := len(body.Prompt) + len(body.Input)
+	charged := 0
 	for _, m := range body.Messages {
-		length, image := weigh(m.Content)
+		length, images := weigh(m.Content)
 		size += length
-		n.Vision = n.Vision || image
+		charged += images*imageTokens + messageTokens
+		n.Vision = n.Vision || images > 0
 	}
+	for _, t := range body.Tools {
+		charged += len(t) / chargedBytes
+	}
+	n.Input, n.Answers = charged+size/chargedBytes+1, max(whole(body.N), 1)*prompts(body.Prompt)
 	n.Tokens, n.Output = size/bytesPerToken, max(whole(body.Max), whole(body.Completion))
 	return n
 }
@@ -61,21 +68,33 @@ func particularOf(c fleet.Capabilities) bool {
 	return false
 }
 
-// weigh is the length of a message's text, and whether there is an image in it,
-// whose bytes count for nothing here.
-func weigh(content json.RawMessage) (length int, image bool) {
+// prompts is how many prompts a completions body has: a list of texts, or of lists of
+// token numbers, is several.
+func prompts(raw json.RawMessage) int {
+	var list []json.RawMessage
+	if len(raw) == 0 || raw[0] != '[' || json.Unmarshal(raw, &list) != nil || len(list) == 0 || list[0][0] != '"' && list[0][0] != '[' {
+		return 1
+	}
+	return len(list)
+}
+
+// weigh is the length of a message's text, and how many images are in it, whose bytes
+// count for nothing here.
+func weigh(content json.RawMessage) (length, images int) {
 	var parts []struct {
 		Type string `json:"type"`
 		Text string `json:"text"`
 	}
 	if len(content) == 0 || content[0] != '[' || json.Unmarshal(content, &parts) != nil {
-		return len(content), false
+		return len(content), 0
 	}
 	for _, p := range parts {
 		length += len(p.Text)
-		image = image || strings.HasPrefix(p.Type, "image")
+		if strings.HasPrefix(p.Type, "image") {
+			images++
+		}
 	}
-	return length, image
+	return length, images
 }
 
 // whole is a number of tokens in a body; 0 for what is none: the provider says what

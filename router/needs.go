@@ -7,7 +7,9 @@ type Needs struct {
 	Kind                         fleet.Capability // CanChat, CanPrompt or CanEmbed
 	Stream, Tools, Think, Vision bool
 	Tokens                       int // the input at least; 0 unknown
-	Output                       int // what may be answered at most, in tokens; 0: it does not say
+	Output                       int // what one answer may have at most, in tokens; 0: it does not say
+	Answers                      int // how many: choices of all prompts; 0 is one
+	Input                        int // tokens that the input is charged for at the most, as far as can be told
 }
 
 // eligible says whether a model can serve a call, and if not, why.

@@ -24,7 +24,7 @@ func (t *trip) admit(ctx context.Context, d *Decision) (fleet.Admitted, bool) {
 		return none, true
 	}
 	a, err := t.r.opts.Outcomes.Admit(ctx, fleet.Admission{
-		Model: m.ID, Op: t.call.ID, Key: t.tryKey(), Tokens: t.ask.Needs.Tokens + t.ask.Needs.Output, Owner: t.owner(), For: holdFor,
+		Model: m.ID, Op: t.call.ID, Key: t.tryKey(), Tokens: t.ask.Needs.Tokens + t.ask.Needs.Output, Cost: mayCost(m, &t.ask.Needs), Owner: t.owner(), For: holdFor,
 	})
 	if err != nil {
 		t.r.trouble("admit", err, &t.call)
@@ -37,6 +37,7 @@ func (t *trip) admit(ctx context.Context, d *Decision) (fleet.Admitted, bool) {
 		t.tried.Refused = t.tried.Refused.With(d.Seat)
 		t.tried.Again = earlier(t.tried.Again, a.Until)
 		t.refused, t.detour = a.Reason, true
+		t.why = whyNever(m, &t.ask.Needs, &a)
 	}
 	return a, a.OK
 }

@@ -34,7 +34,8 @@ type trip struct {
 	again    time.Time       // the earliest time that a quota signal named
 	other    bool            // some failure was no quota signal
 	refused  fleet.Reason
-	detour   bool // a member refused since the last note
+	why      string // what is to be changed before it is not refused; empty: time alone
+	detour   bool   // a member refused since the last note
 	stream   *stream
 	route    []string
 }
@@ -197,7 +198,7 @@ func (t *trip) nobodyThere() bool {
 func (t *trip) whyCold(err error) string {
 	switch {
 	case len(t.pool.Members) == 1 && t.refused != "":
-		return string(t.refused)
+		return string(t.refused) + t.why
 	case len(t.pool.Members) == 1:
 		reason, _ := ModelHealth(&t.snap.Models[t.pool.Members[0]], t.r.opts.Now())
 		return string(reason)

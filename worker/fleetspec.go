@@ -38,7 +38,7 @@ func FleetSpec(cfg *config.Config) fleet.Spec {
 
 func modelSpec(m *config.Model) fleet.ModelSpec {
 	s := fleet.ModelSpec{
-		ID: m.ID, Backend: m.Backend, Name: m.Name, Window: m.ContextWindow,
+		ID: m.ID, Backend: m.Backend, Name: m.Name, Window: m.ContextWindow, MaxOutput: m.MaxOutput,
 		Price:        fleet.Price{Input: m.Price.Input, CachedInput: m.Price.CachedInput, Output: m.Price.Output},
 		Limits:       fleet.Limits{RPM: m.Limits.RPM, TPM: m.Limits.TPM, Concurrent: m.Limits.Concurrent},
 		Budget:       fleet.Budget{USD: m.Budget.USD, Period: fleet.Period(m.Budget.Period)},
