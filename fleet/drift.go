@@ -78,6 +78,13 @@ func (s *sighting) drift(state *ModelState, now time.Time) Drift {
 	}
 }
 
+// unlisted reports whether a backend's last listing was refused for its credential,
+// not long ago.
+func (s *Snapshot) unlisted(backend string, now time.Time) bool {
+	r, looked := s.records[backend]
+	return looked && r.Kind == lm.Unauthorized && now.Sub(r.Tried) <= 2*s.stock.spec.Observe.withDefaults().Interval
+}
+
 // servedSince reports whether the model has served a call since a time: then its
 // credential is good for that, whatever a listing says.
 func servedSince(s *ModelState, t time.Time) bool {

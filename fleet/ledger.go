@@ -19,7 +19,8 @@ type ledger struct {
 	disabled         bool
 	cooldown         int64 // deadlines, ms
 	quarantine       int64
-	kind             string
+	kind, credential string // of the quarantine
+	quarantined      int64  // when it began
 	window           [buckets + 1]minute
 	holds            map[string]hold
 	seen             map[string]call // by replay key
@@ -37,9 +38,16 @@ type ledger struct {
 type account struct {
 	cooldown, quarantine int64
 	kind, credential     string
+	refused              refusal // of a model that stands, or has
 	score                float64
 	requests, cost       int64
 	probed               int64 // the last listing
+}
+
+// refusal is that of a credential for one model.
+type refusal struct {
+	model, credential string
+	until             int64
 }
 
 // minute is one bucket of the window of requests and tokens.
@@ -134,7 +142,10 @@ func (l *ledger) refuse(now int64, on *account, a lua.Admission, token string) (
 	if cold := max(l.cooldown, on.cooldown); cold > now {
 		return ReasonQuota, cold
 	}
-	barred := l.quarantine
+	barred := int64(0)
+	if l.credential == "" || l.credential == a.Credential {
+		barred = l.quarantine
+	}
 	if on.credential == a.Credential {
 		barred = max(barred, on.quarantine)
 	}
@@ -236,15 +247,9 @@ func (l *ledger) outcome(now int64, on *account, o lua.CallOutcome) bool {
 	on.cooldown, _ = grow(now, on.cooldown, o.Pause)
 	var grown bool
 	if l.quarantine, grown = grow(now, l.quarantine, o.Quarantine); grown {
-		l.kind = string(o.Kind)
+		l.kind, l.credential, l.quarantined = string(o.Kind), o.Credential, now
 	}
-	old := on.quarantine
-	if on.credential != o.Credential {
-		old = 0
-	}
-	if until, grown := grow(now, old, o.Bar); grown {
-		on.quarantine, on.kind, on.credential = until, string(o.Kind), o.Credential
-	}
+	on.refuse(now, o)
 
 	if o.Error {
 		l.errors++
@@ -270,6 +275,27 @@ func (l *ledger) outcome(now int64, on *account, o lua.CallOutcome) bool {
 	}
 	l.budget = l.budget.add(now, Period(o.BudgetPer), o.CostNano)
 	return true
+}
+
+// refuse bars the backend where a refused credential is not one model's matter: the
+// listing is refused too, or another model while the first refusal stands and no
+// model has answered since.
+func (a *account) refuse(now int64, o lua.CallOutcome) {
+	refused := a.refused.model != "" && a.refused.credential == o.Credential
+	switch {
+	case o.Bar > 0:
+		other := refused && a.refused.model != o.Model && a.refused.until > now
+		old := a.quarantine
+		if a.credential != o.Credential {
+			old = 0
+		}
+		if until, grown := grow(now, old, o.Bar); grown && (o.Unlisted || other) {
+			a.quarantine, a.kind, a.credential = until, string(o.Kind), o.Credential
+		}
+		a.refused = refusal{model: o.Model, credential: o.Credential, until: now + o.Bar.Milliseconds()}
+	case refused && o.Class == lua.ClassOK:
+		a.refused = refusal{}
+	}
 }
 
 // lost counts a call whose worker died as lost.lua does; false: a repeat.
@@ -312,8 +338,8 @@ func grow(now, old int64, by time.Duration) (int64, bool) {
 // reset is what a person does about a cold model.
 func (l *ledger) reset(on *account) {
 	l.breaker = breaker{epoch: l.epoch + 1}
-	l.cooldown, l.quarantine, l.kind = 0, 0, ""
-	on.cooldown, on.quarantine, on.kind, on.credential = 0, 0, "", ""
+	l.cooldown, l.quarantine, l.kind, l.credential, l.quarantined = 0, 0, "", "", 0
+	on.cooldown, on.quarantine, on.kind, on.credential, on.refused = 0, 0, "", "", refusal{}
 }
 
 // seenFor is how long a replay key is remembered after its call.

@@ -34,7 +34,7 @@ func TestScripts_DoWhatTheGoRulesSay(t *testing.T) {
 			rounds = 5
 		}
 		for round := range rounds {
-			w := &walk{T: t, s: s, rdb: rdb, rnd: rand.New(rand.NewPCG(seed, uint64(round))), model: fmt.Sprint("m", round), l: newLedger(), on: &account{score: 1}, seenKinds: map[string]int{}}
+			w := &walk{T: t, s: s, rdb: rdb, rnd: rand.New(rand.NewPCG(seed, uint64(round))), model: fmt.Sprint("m", round), l: newLedger(), other: newLedger(), on: &account{score: 1}, seenKinds: map[string]int{}}
 			w.play(120)
 			if t.Failed() {
 				t.Fatalf("round %d", round)
@@ -47,7 +47,7 @@ func TestScripts_DoWhatTheGoRulesSay(t *testing.T) {
 	if testing.Short() {
 		return // too few to pass through everything
 	}
-	for _, what := range []string{"OK", "probe", string(ReasonBudget), string(ReasonQuota), string(ReasonErrorThreshold), string(ReasonTokenLimit), string(ReasonRequestLimit), string(ReasonManual), "opened", "closed", "replay", "lost", "lost and known", "held", "ended"} {
+	for _, what := range []string{"OK", "probe", string(ReasonBudget), string(ReasonQuota), string(ReasonErrorThreshold), string(ReasonTokenLimit), string(ReasonRequestLimit), string(ReasonManual), "barred", "opened", "closed", "replay", "lost", "lost and known", "held", "ended"} {
 		if reached[what] == 0 {
 			t.Errorf("the walks never reached %q: %v", what, reached)
 		}
@@ -63,6 +63,7 @@ type walk struct {
 	rnd       *rand.Rand
 	model     string
 	l         *ledger
+	other     *ledger // of another model of the backend, which is only refused or served
 	on        *account
 	open      []inFlight
 	held      []inFlight // the ended ones too
@@ -88,7 +89,7 @@ func (w *walk) play(steps int) {
 	w.limits.RPM, w.limits.TPM, w.limits.Concurrent = maybe(4+r.IntN(8)), maybe(200+r.IntN(400)), maybe(1+r.IntN(4))
 	w.limits.BudgetNano, w.limits.Quota = int64(maybe(3000)), int64(maybe(20))
 	for range steps {
-		switch r.IntN(14) {
+		switch r.IntN(15) {
 		case 0, 1, 2, 3, 4:
 			w.admit()
 		case 5, 6, 7, 8, 9:
@@ -101,6 +102,8 @@ func (w *walk) play(steps int) {
 			w.lose()
 		case 13:
 			w.hold()
+		case 14:
+			w.neighbour()
 		}
 		w.compare()
 		if w.Failed() {
@@ -177,7 +180,7 @@ func (w *walk) outcome() {
 	c := lua.CallOutcome{
 		Model: w.model, Backend: w.model, Key: fmt.Sprint(w.model, "=", w.n), Class: v.class, Error: v.faulty, Kind: o.Kind, Epoch: w.l.epoch - int64(w.rnd.IntN(6)/5),
 		Cooldown: v.cooldown, Pause: min(v.pause, 10*time.Millisecond), Quarantine: min(v.quarantine, 10*time.Millisecond), Bar: min(v.bar, time.Duration(1+w.rnd.IntN(40))*time.Millisecond),
-		Credential: []string{"", "c1"}[w.rnd.IntN(2)], CostNano: int64(w.rnd.IntN(500)), Waste: []string{"", WasteRetry, WasteCrash}[w.rnd.IntN(3)],
+		Credential: []string{"", "c1"}[w.rnd.IntN(2)], Unlisted: w.rnd.IntN(4) == 0, CostNano: int64(w.rnd.IntN(500)), Waste: []string{"", WasteRetry, WasteCrash}[w.rnd.IntN(3)],
 		Usage: lm.Usage{Input: int64(w.rnd.IntN(90)), Output: int64(w.rnd.IntN(30))}, QuotaPeriod: w.limits.QuotaPeriod, BudgetPer: w.limits.BudgetPeriod,
 		Breaker: quick, Jitter: float64(w.rnd.IntN(100)) / 1000,
 	}
@@ -187,8 +190,11 @@ func (w *walk) outcome() {
 		w.open = append(w.open[:i], w.open[i+1:]...)
 		c.Key, c.Token, c.Reservation, c.Epoch = f.key, lua.ReservationToken(f.got.Reservation), f.got.Reservation, f.got.Epoch
 	}
-	before := w.l.breaker
+	before, barred := w.l.breaker, w.on.quarantine
 	w.record(c)
+	if w.on.quarantine > barred {
+		w.seenKinds["barred"]++
+	}
 	if !before.open && w.l.open {
 		w.seenKinds["opened"]++
 	}
@@ -210,6 +216,23 @@ func (w *walk) record(c lua.CallOutcome) {
 			w.seenKinds["replay"]++
 		}
 	}
+}
+
+// neighbour records a call of the backend's other model: a refusal or a success.
+func (w *walk) neighbour() {
+	w.n++
+	c := lua.CallOutcome{
+		Model: w.model + "-other", Backend: w.model, Key: fmt.Sprint(w.model, "~", w.n), Class: lua.ClassOK, Credential: []string{"", "c1"}[w.rnd.IntN(2)], Breaker: quick,
+		QuotaPeriod: w.limits.QuotaPeriod, BudgetPer: w.limits.BudgetPeriod,
+	}
+	if w.rnd.IntN(4) > 0 {
+		c.Class, c.Kind, c.Quarantine, c.Bar = lua.ClassNeutral, lm.Unauthorized, 10*time.Millisecond, time.Duration(1+w.rnd.IntN(40))*time.Millisecond
+	}
+	got, err := w.s.RecordCall(ctx, c)
+	if err != nil {
+		w.Fatal(err)
+	}
+	w.other.outcome(got.Now.UnixMilli(), w.on, c)
 }
 
 // lose counts a call that a worker made and died of, after some of its tries.
@@ -266,19 +289,20 @@ func (w *walk) compare() {
 			w.Errorf("%s is %q, want %d", what, got, want)
 		}
 	}
-	if m["circuit"] != open || m["probe_token"] != w.l.probe || m["quarantine_kind"] != w.l.kind || b["quarantine_kind"] != w.on.kind {
+	if m["circuit"] != open || m["probe_token"] != w.l.probe || m["quarantine_kind"] != w.l.kind || b["quarantine_kind"] != w.on.kind ||
+		m["quarantine_credential"] != w.l.credential || b["refused_credential"] != w.on.refused.credential || strings.TrimPrefix(b["refused_model"], "{lm:fleet}:model:") != w.on.refused.model {
 		w.Errorf("circuit %q probe %q kinds %q %q, want %q %q %q %q", m["circuit"], m["probe_token"], m["quarantine_kind"], b["quarantine_kind"], open, w.l.probe, w.l.kind, w.on.kind)
 	}
 	for field, want := range map[string]int64{
 		"failures": int64(w.l.failures), "opened": int64(w.l.opened), "epoch": w.l.epoch, "open_until": w.l.openUntil, "probe_until": w.l.probeUntil,
-		"cooldown_until": w.l.cooldown, "quarantine_until": w.l.quarantine, "held_cost": w.l.heldCost, "requests": w.l.requests, "errors": w.l.errors,
+		"cooldown_until": w.l.cooldown, "quarantine_until": w.l.quarantine, "quarantine_at": w.l.quarantined, "held_cost": w.l.heldCost, "requests": w.l.requests, "errors": w.l.errors,
 		"input": w.l.usage.Input, "output": w.l.usage.Output, "cost": w.l.cost, "waste_retry": w.l.waste[WasteRetry], "waste_crash": w.l.waste[WasteCrash],
 		"last_request": w.l.lastRequest, "last_failure": w.l.lastFailure, "budget_used": w.l.budget.sum, "budget_start": w.l.budget.start,
 		"quota_used": w.l.quota.sum, "quota_start": w.l.quota.start,
 	} {
 		is(field, m[field], want)
 	}
-	for field, want := range map[string]int64{"cooldown_until": w.on.cooldown, "quarantine_until": w.on.quarantine, "requests": w.on.requests, "cost": w.on.cost} {
+	for field, want := range map[string]int64{"cooldown_until": w.on.cooldown, "quarantine_until": w.on.quarantine, "refused_until": w.on.refused.until, "requests": w.on.requests, "cost": w.on.cost} {
 		is("backend's "+field, b[field], want)
 	}
 	if score, _ := strconv.ParseFloat(b["score"], 64); b["score"] != "" && math.Abs(score-w.on.score) > 1e-3 {

@@ -224,7 +224,8 @@ func (m *Manager) Record(ctx context.Context, o Outcome) error {
 	c := lua.CallOutcome{
 		Model: o.Model, Backend: o.Backend, Key: o.Key, Class: v.class, Error: v.faulty, Kind: o.Kind, Epoch: o.CircuitEpoch,
 		Cooldown: v.cooldown, Pause: v.pause, Quarantine: v.quarantine, Bar: v.bar, Credential: m.opts.Credentials[o.Backend],
-		Usage: o.Usage, CostNano: nano(o.CostUSD), Waste: o.Waste, Reservation: o.Reservation, QuotaPeriod: quota, BudgetPer: budget,
+		Unlisted: v.bar > 0 && m.snapshot.Load().unlisted(o.Backend, m.Now()),
+		Usage:    o.Usage, CostNano: nano(o.CostUSD), Waste: o.Waste, Reservation: o.Reservation, QuotaPeriod: quota, BudgetPer: budget,
 		Op: o.Op, Tenant: o.Tenant, Breaker: m.breaker, Jitter: mrand.Float64() / 10,
 	}
 	switch {

@@ -35,13 +35,16 @@ func modelState(h, backend hash, ours concerns, now time.Time, by lua.Breaker) M
 		QuotaUsed: h.num("quota_used"), QuotaStart: h.at("quota_start"), BudgetUsed: usd(h.num("budget_used")), BudgetStart: h.at("budget_start"),
 		LastRequest: h.at("last_request"), LastFailure: h.at("last_failure"),
 	}
+	if by := h["quarantine_credential"]; by != "" && !ours(by) {
+		s.QuarantineUntil, s.QuarantineKind = time.Time{}, ""
+	}
 	if s.Circuit == CircuitOpen && !s.OpenUntil.After(now) {
 		s.Circuit = CircuitHalfOpen
 	}
 	if until := backend.at("cooldown_until"); until.After(s.CooldownUntil) {
 		s.CooldownUntil, s.CooldownScope = until, AsideBackend
 	}
-	if until := backend.at("quarantine_until"); until.After(s.QuarantineUntil) && ours(backend["quarantine_credential"]) {
+	if until := backend.at("quarantine_until"); !until.IsZero() && !until.Before(s.QuarantineUntil) && ours(backend["quarantine_credential"]) {
 		s.QuarantineUntil, s.QuarantineKind, s.QuarantineScope = until, backend["quarantine_kind"], AsideBackend
 	}
 	return s

@@ -23,7 +23,7 @@ type verdict struct {
 	cooldown   time.Duration // of the model
 	pause      time.Duration // of its backend
 	quarantine time.Duration // of the model
-	bar        time.Duration // of its backend
+	bar        time.Duration // of its backend, if the refusal is not the model's alone
 }
 
 // judge is a pure function of the outcome.
@@ -47,7 +47,7 @@ func judge(o Outcome) verdict {
 			v.pause = quarantined
 		}
 	case lm.Unauthorized:
-		v.bar = quarantined
+		v.quarantine, v.bar = quarantined, quarantined
 	case lm.ModelNotFound:
 		v.quarantine = quarantined
 	}

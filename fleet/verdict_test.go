@@ -83,7 +83,7 @@ func TestVerdicts_SetAsideWhomTheTableSays(t *testing.T) {
 			{lm.ProviderFailed, 0, 1, 0, false, false},
 			{lm.TimedOut, 0, 1, 0, false, false},
 			{lm.StreamInterrupted, 0, 1, 0, false, false},
-			{lm.Unauthorized, 0, 0, 15 * time.Minute, true, true},
+			{lm.Unauthorized, 0, 0, 15 * time.Minute, false, true},
 			{lm.ModelNotFound, 0, 0, 15 * time.Minute, false, true},
 			{lm.ContextOverflow, 0, 0, 0, false, false},
 			{lm.InvalidRequest, 0, 0, 0, false, false},
@@ -113,7 +113,7 @@ func TestVerdicts_SetAsideWhomTheTableSays(t *testing.T) {
 				if !other.Snapshot().Model("a").State.QuarantineUntil.IsZero() {
 					t.Error("a new credential is quarantined")
 				}
-				if got := must[SystemState](t)(m.System(ctx)); got.Providers[0].AuthValid {
+				if got := must[SystemState](t)(m.System(ctx)); !got.Providers[0].AuthValid {
 					t.Errorf("%+v", got.Providers[0])
 				}
 			}

@@ -62,7 +62,7 @@ local publish = ARGV[16]
 local now = clock()
 
 local m = redis.call('HMGET', model, 'circuit', 'epoch', 'open_until', 'probe_token', 'probe_until', 'cooldown_until',
-  'quarantine_until', 'disabled', 'held_cost', 'budget_used', 'budget_start', 'quota_used', 'quota_start')
+  'quarantine_until', 'disabled', 'held_cost', 'budget_used', 'budget_start', 'quota_used', 'quota_start', 'quarantine_credential')
 local b = redis.call('HMGET', backend, 'cooldown_until', 'quarantine_until', 'quarantine_credential')
 local function num(v) return tonumber(v) or 0 end
 local current = redis.call('GET', version) or '0'
@@ -128,7 +128,8 @@ local cold = math.max(num(m[6]), num(b[1]))
 if cold > now then
   return no('quota_exhausted', cold)
 end
-local barred = math.max(num(m[7]), b[3] == credential and num(b[2]) or 0)
+local ours = not m[14] or m[14] == '' or m[14] == credential
+local barred = math.max(ours and num(m[7]) or 0, b[3] == credential and num(b[2]) or 0)
 if barred > now then
   return no('error_threshold', barred)
 end

@@ -35,10 +35,11 @@ elseif what == 'enable' then
 else
   redis.call('HINCRBY', model, 'epoch', 1)
   redis.call('HSET', model, 'circuit', '', 'failures', 0, 'opened', 0, 'open_until', 0, 'cooldown_until', 0,
-    'quarantine_until', 0, 'quarantine_kind', '', 'probe_token', '', 'probe_owner', '', 'probe_until', 0)
+    'quarantine_until', 0, 'quarantine_kind', '', 'quarantine_credential', '', 'quarantine_at', 0, 'probe_token', '', 'probe_owner', '', 'probe_until', 0)
   for i = 0, 11 do
     redis.call('HDEL', model, 'b' .. i)
   end
-  redis.call('HDEL', backend, 'cooldown_until', 'quarantine_until', 'quarantine_kind', 'quarantine_credential')
+  redis.call('HDEL', backend, 'cooldown_until', 'quarantine_until', 'quarantine_kind', 'quarantine_credential',
+    'refused_model', 'refused_until', 'refused_credential')
 end
 return { 'OK', clock(), changed(version, publish, channel) }

@@ -51,8 +51,10 @@ type CallOutcome struct {
 	Token          string // of its probe
 
 	Cooldown, Pause time.Duration // of the model, of the backend
-	Quarantine, Bar time.Duration // of the model, of the backend
+	Quarantine      time.Duration // of the model
+	Bar             time.Duration // quarantine of the backend, if its refusal is not the model's alone
 	Credential      string        // hash of the backend's credential
+	Unlisted        bool          // the backend's listing refuses it too
 
 	Usage       lm.Usage
 	CostNano    int64
@@ -94,7 +96,7 @@ func (s *Store) outcomeCall(o CallOutcome) call {
 		},
 		args: []any{
 			string(o.Class), bit(o.Error), string(o.Kind), o.Epoch, o.Token,
-			atLeastMS(o.Cooldown), atLeastMS(o.Pause), atLeastMS(o.Quarantine), atLeastMS(o.Bar), o.Credential,
+			atLeastMS(o.Cooldown), atLeastMS(o.Pause), atLeastMS(o.Quarantine), atLeastMS(o.Bar), o.Credential, bit(o.Unlisted),
 			o.Usage.Input, o.Usage.Cached, o.Usage.Output, o.CostNano, o.Waste, o.Reservation, o.QuotaPeriod, o.BudgetPer,
 			o.Breaker.Streak, o.Breaker.Least, o.Breaker.Window.Milliseconds(), o.Breaker.Base.Milliseconds(), o.Breaker.Cap.Milliseconds(),
 			int(math.Round(1000 * o.Jitter)), seenKept.Milliseconds(), costKept.Milliseconds(), modelKept.Milliseconds(), s.publish(),

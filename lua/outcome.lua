@@ -23,26 +23,27 @@
 --   6 cooldown   of the model, ms from now; 0 none
 --   7 pause      of the whole backend, ms from now; 0 none
 --   8 quarantine  of the model, ms from now; 0 none
---   9 bar        quarantine of the backend, ms from now; 0 none
---   10 credential  hash of the credential that a backend's quarantine is about
---   11 input     tokens
---   12 cached    tokens
---   13 output    tokens
---   14 cost      nano-USD
---   15 waste     cause, or empty
---   16 reservation  as admit gave it, or empty
---   17 quota_period
---   18 budget_period
---   19 streak    consecutive failures that open the circuit
---   20 least     calls in the window before its rate may open it
---   21 window    ms, in 12 buckets
---   22 base      ms that the first opening lasts
---   23 cap       ms that one lasts at most
---   24 jitter    permille of the time that are added
---   25 keep      ms that seen is kept
---   26 cost_keep  ms that the operation's costs are kept
---   27 model_keep  ms that model, backend and the tenant's costs are kept
---   28 publish   PUBLISH, or SPUBLISH on a cluster
+--   9 bar        quarantine of the backend where not the model alone is refused; 0 none
+--   10 credential  hash of the credential that a quarantine is about
+--   11 unlisted  1: the backend's listing refuses the credential too; 0
+--   12 input     tokens
+--   13 cached    tokens
+--   14 output    tokens
+--   15 cost      nano-USD
+--   16 waste     cause, or empty
+--   17 reservation  as admit gave it, or empty
+--   18 quota_period
+--   19 budget_period
+--   20 streak    consecutive failures that open the circuit
+--   21 least     calls in the window before its rate may open it
+--   22 window    ms, in 12 buckets
+--   23 base      ms that the first opening lasts
+--   24 cap       ms that one lasts at most
+--   25 jitter    permille of the time that are added
+--   26 keep      ms that seen is kept
+--   27 cost_keep  ms that the operation's costs are kept
+--   28 model_keep  ms that model, backend and the tenant's costs are kept
+--   29 publish   PUBLISH, or SPUBLISH on a cluster
 -- RETURNS
 --   {OK or REPLAY, now, version}
 -- ERRORS
@@ -66,24 +67,25 @@ local pause = tonumber(ARGV[7])
 local quarantine = tonumber(ARGV[8])
 local bar = tonumber(ARGV[9])
 local credential = ARGV[10]
-local input = ARGV[11]
-local cached = ARGV[12]
-local output = ARGV[13]
-local cost = ARGV[14]
-local waste = ARGV[15]
-local reservation = ARGV[16]
-local quota_period = ARGV[17]
-local budget_period = ARGV[18]
-local streak = tonumber(ARGV[19])
-local least = tonumber(ARGV[20])
-local window = tonumber(ARGV[21])
-local base = tonumber(ARGV[22])
-local cap = tonumber(ARGV[23])
-local jitter = tonumber(ARGV[24])
-local keep = ARGV[25]
-local cost_keep = ARGV[26]
-local model_keep = ARGV[27]
-local publish = ARGV[28]
+local unlisted = ARGV[11]
+local input = ARGV[12]
+local cached = ARGV[13]
+local output = ARGV[14]
+local cost = ARGV[15]
+local waste = ARGV[16]
+local reservation = ARGV[17]
+local quota_period = ARGV[18]
+local budget_period = ARGV[19]
+local streak = tonumber(ARGV[20])
+local least = tonumber(ARGV[21])
+local window = tonumber(ARGV[22])
+local base = tonumber(ARGV[23])
+local cap = tonumber(ARGV[24])
+local jitter = tonumber(ARGV[25])
+local keep = ARGV[26]
+local cost_keep = ARGV[27]
+local model_keep = ARGV[28]
+local publish = ARGV[29]
 local now = clock()
 
 local m = redis.call('HMGET', model, 'failures', 'opened', 'circuit', 'epoch', 'open_until', 'probe_token',
@@ -97,7 +99,8 @@ local probe = m[6] or ''
 local slot = math.floor(now / (window / 12))
 local held_score = reservation ~= '' and redis.call('ZSCORE', holds, reservation)
 local replay = string.sub(redis.call('GET', seen) or '', 1, 1) == 'D'
-local b = redis.call('HMGET', backend, 'score', 'cooldown_until', 'quarantine_until', 'quarantine_credential')
+local b = redis.call('HMGET', backend, 'score', 'cooldown_until', 'quarantine_until', 'quarantine_credential',
+  'refused_model', 'refused_until', 'refused_credential')
 local dirty = false
 for _, costs in ipairs({ op, tenant }) do
   redis.call('HGET', costs, 'cost') -- another type is found before anything is written
@@ -217,11 +220,22 @@ end
 grow(model, 'cooldown_until', m[7], cooldown)
 grow(backend, 'cooldown_until', b[2], pause)
 if grow(model, 'quarantine_until', m[8], quarantine) then
-  redis.call('HSET', model, 'quarantine_kind', kind)
+  redis.call('HSET', model, 'quarantine_kind', kind, 'quarantine_credential', credential, 'quarantine_at', now)
 end
-local old = b[4] == credential and b[3] or 0
-if grow(backend, 'quarantine_until', old, bar) then
-  redis.call('HSET', backend, 'quarantine_kind', kind, 'quarantine_credential', credential)
+
+-- A refused credential may be the model's matter: a key that may not use it. It is the
+-- backend's when the listing is refused too, or another model while the first refusal
+-- stands and no model has answered since.
+local refused = b[5] and b[5] ~= '' and b[7] == credential
+if bar > 0 then
+  local other = refused and b[5] ~= model and (tonumber(b[6]) or 0) > now
+  local old = b[4] == credential and b[3] or 0
+  if (unlisted == '1' or other) and grow(backend, 'quarantine_until', old, bar) then
+    redis.call('HSET', backend, 'quarantine_kind', kind, 'quarantine_credential', credential)
+  end
+  redis.call('HSET', backend, 'refused_model', model, 'refused_until', now + bar, 'refused_credential', credential)
+elseif refused and class == 'ok' then
+  redis.call('HDEL', backend, 'refused_model', 'refused_until', 'refused_credential')
 end
 
 -- What was counted.
