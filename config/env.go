@@ -48,8 +48,12 @@ func (l *loading) environment(environ, ignore []string) {
 	for _, s := range settings() {
 		name := envName(s.path)
 		known = append(known, name)
-		if text := lookup(environ, name); text != "" {
-			l.put(s, Origin{Source: FromEnv, Name: name}, text)
+		text, set := lookup(environ, name)
+		switch origin := (Origin{Source: FromEnv, Name: name}); {
+		case text != "":
+			l.put(s, origin, text)
+		case set && isRedisURL(s.path):
+			l.emptyURL = append(l.emptyURL, origin)
 		}
 	}
 	known = append(known, envConfig)
@@ -100,12 +104,12 @@ func serviceLink(name, value string) bool {
 	return serviceLinks.MatchString(name) || strings.HasSuffix(name, "_PORT") && servicePort.MatchString(value)
 }
 
-func lookup(environ []string, name string) string {
-	value := ""
+// lookup is the value of a variable, and whether it is set.
+func lookup(environ []string, name string) (value string, set bool) {
 	for _, entry := range environ {
 		if n, v, ok := strings.Cut(entry, "="); ok && n == name {
-			value = v
+			value, set = v, true
 		}
 	}
-	return value
+	return value, set
 }

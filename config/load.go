@@ -24,7 +24,7 @@ type Options struct {
 // Load reads a complete, valid configuration: flags over environment over file
 // over defaults. Its error is an Errors with everything that is wrong, values
 // that a flag or the environment overrides included. An empty variable counts
-// as not set; one that starts with LIGHTERMAN_ and is not known is an error,
+// as not set, but where it leaves no Redis URL; one that starts with LIGHTERMAN_ and is not known is an error,
 // but for LIGHTERMAN_CONFIG, those of IgnoreEnv, and those that Kubernetes sets
 // for a Service of that name. redis.url_file is read here and its content is
 // then redis.url; when both are set the stronger source wins, and a url_file
@@ -54,6 +54,7 @@ type loading struct {
 	cfg        *Config
 	problems   Errors
 	bad        map[string]bool // paths that a problem was reported for
+	emptyURL   []Origin        // which variables and flags name no Redis though they are given
 	readSecret func(path string) ([]byte, error)
 }
 
@@ -85,7 +86,8 @@ func (l *loading) put(s setting, origin Origin, text string) {
 func (l *loading) readFile(o Options, environ []string) {
 	name, origin := o.File, Origin{Source: FromFlag, Name: "--config"}
 	if name == "" {
-		name, origin = lookup(environ, envConfig), Origin{Source: FromEnv, Name: envConfig}
+		name, _ = lookup(environ, envConfig)
+		origin = Origin{Source: FromEnv, Name: envConfig}
 	}
 	if name == "" {
 		return
@@ -108,6 +110,10 @@ func (l *loading) flags(o Options) {
 		s, ok := settingAt(path)
 		if !ok {
 			l.report(origin, path, "%s", unknown(path, known))
+			continue
+		}
+		if o.Overrides[path] == "" && isRedisURL(path) {
+			l.emptyURL = append(l.emptyURL, origin)
 			continue
 		}
 		l.put(s, origin, o.Overrides[path])

@@ -21,6 +21,7 @@ const (
 func (l *loading) redisURL() {
 	r := &l.cfg.Redis
 	if r.URLFile == "" {
+		l.noURL()
 		return
 	}
 	url, file := l.cfg.origins["redis.url"], l.cfg.origins["redis.url_file"]
@@ -47,6 +48,31 @@ func (l *loading) redisURL() {
 		r.URL = SecretURL(text)
 		l.cfg.origins["redis.url"] = file
 	}
+}
+
+// isRedisURL reports whether a setting says where Redis is.
+func isRedisURL(path string) bool { return path == "redis.url" || path == "redis.url_file" }
+
+// noURL reports variables and flags that were to name a Redis and are empty, as one
+// whose value was forgotten is: who set it does not mean the embedded Redis.
+func (l *loading) noURL() {
+	if l.cfg.Redis.URL != "" {
+		return
+	}
+	for _, origin := range l.emptyURL {
+		l.report(origin, "", "set, and empty; want a URL, or leave it out for the embedded Redis, which nothing survives")
+	}
+}
+
+// Reread is what the file of redis.url_file says now, which may have a newer password.
+// The error is of one that cannot be read, or that holds no URL; it never quotes it.
+func (r Redis) Reread() (SecretURL, error) {
+	content, err := readBounded(r.URLFile, maxSecret)
+	text := strings.TrimSpace(string(content))
+	if err == nil {
+		_, err = parseRedisURL(text)
+	}
+	return SecretURL(text), err
 }
 
 // readBounded reads a whole file of at most limit bytes. Its errors name the

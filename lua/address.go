@@ -34,12 +34,12 @@ func parseAddress(raw string) (*address, error) {
 	query := u.Query()
 	for _, name := range stale {
 		if query.Has(name) {
-			return nil, fmt.Errorf("%w URL %s: %s would read from replicas, which are behind; leave it out", ErrRedis, a.shown, name)
+			return nil, fmt.Errorf("%w URL %s: %s would read from replicas, which are behind; leave it out", errURL, a.shown, name)
 		}
 	}
 	security, err := readTLS(u.Scheme, query)
 	if err != nil {
-		return nil, fmt.Errorf("%w URL %s: %w", ErrRedis, a.shown, err)
+		return nil, fmt.Errorf("%w URL %s: %w", errURL, a.shown, err)
 	}
 	u.RawQuery = query.Encode()
 	scheme, form, _ := strings.Cut(u.Scheme, "+")
@@ -48,9 +48,25 @@ func parseAddress(raw string) (*address, error) {
 		return nil, a.malformed()
 	}
 	if a.sentinel != nil && a.sentinel.MasterName == "" {
-		return nil, fmt.Errorf("%w URL %s: want the master's name as the sentinels know it: ?master_name=NAME", ErrRedis, a.shown)
+		return nil, fmt.Errorf("%w URL %s: want the master's name as the sentinels know it: ?master_name=NAME", errURL, a.shown)
+	}
+	if !a.database(u.Path, query.Get("db")) {
+		return nil, fmt.Errorf("%w URL %s: want a database of 0 or more, as in redis://HOST:PORT/0; a cluster has 0 alone", errURL, a.shown)
 	}
 	return a, nil
+}
+
+// database reports whether a URL names a database that there can be. go-redis takes
+// one below 0 for 0.
+func (a *address) database(path, param string) bool {
+	switch {
+	case a.cluster != nil:
+		return strings.Trim(path, "/") == "" || strings.Trim(path, "/") == "0"
+	case a.sentinel != nil:
+		return a.sentinel.DB >= 0 && !strings.HasPrefix(param, "-")
+	default:
+		return a.single.DB >= 0 && !strings.HasPrefix(param, "-")
+	}
 }
 
 // parse lets go-redis read what is left. The name in a server's certificate is
@@ -77,14 +93,26 @@ func (a *address) parse(form, text string, security *tls.Config) (err error) {
 }
 
 func (a *address) malformed() error {
-	return fmt.Errorf("%w URL %s: want redis://HOST:PORT/DB, rediss://, unix:///PATH, redis+cluster:// or redis+sentinel://", ErrRedis, a.shown)
+	return fmt.Errorf("%w URL %s: want redis://HOST:PORT/DB, rediss://, unix:///PATH, redis+cluster:// or redis+sentinel://", errURL, a.shown)
+}
+
+// credentials are the user and password that a server is asked with.
+func (a *address) credentials() (user, password string) {
+	switch {
+	case a.cluster != nil:
+		return a.cluster.Username, a.cluster.Password
+	case a.sentinel != nil:
+		return a.sentinel.Username, a.sentinel.Password
+	default:
+		return a.single.Username, a.single.Password
+	}
 }
 
 // client makes one client with at least so many connections (per node of a
 // cluster), which tell the server a name if it is not empty. It never retries by itself: go-redis would repeat a command whose
 // reply was lost, and only we know which may be. On a cluster it does all the
 // same, so that what is sent there must bear it.
-func (a *address) client(readTimeout time.Duration, connections int, name string) redis.UniversalClient {
+func (a *address) client(readTimeout time.Duration, connections int, name string, as *access) redis.UniversalClient {
 	switch {
 	case a.cluster != nil:
 		o := *a.cluster
@@ -92,6 +120,7 @@ func (a *address) client(readTimeout time.Duration, connections int, name string
 		o.ContextTimeoutEnabled, o.DisableIdentity, o.Protocol, o.MaxRetries = true, true, 2, -1
 		o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 		o.PoolSize, o.ClientName = max(o.PoolSize, connections), name
+		o.CredentialsProviderContext, o.OnConnect = as.credentials, as.connected
 		o.ClusterStateReloadInterval = time.Second // how soon a new master is found, docs/failures.md
 		return redis.NewClusterClient(&o)
 	case a.sentinel != nil:
@@ -99,6 +128,7 @@ func (a *address) client(readTimeout time.Duration, connections int, name string
 		o.DialTimeout, o.ReadTimeout, o.WriteTimeout = dialTimeout, readTimeout, 5*time.Second
 		o.ContextTimeoutEnabled, o.DisableIdentity, o.Protocol, o.MaxRetries = true, true, 2, -1
 		o.PoolSize, o.ClientName = max(o.PoolSize, connections), name
+		o.CredentialsProviderContext, o.OnConnect = as.credentials, as.connected
 		return redis.NewFailoverClient(&o)
 	default:
 		o := *a.single
@@ -106,6 +136,7 @@ func (a *address) client(readTimeout time.Duration, connections int, name string
 		o.ContextTimeoutEnabled, o.DisableIdentity, o.Protocol, o.MaxRetries = true, true, 2, -1
 		o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 		o.PoolSize, o.ClientName = max(o.PoolSize, connections), name
+		o.CredentialsProviderContext, o.OnConnect = as.credentials, as.connected
 		return redis.NewClient(&o)
 	}
 }

@@ -17,6 +17,18 @@ import (
 // not let us in, or is not fit to keep a queue.
 var ErrRedis = errors.New("redis")
 
+// ErrURL is in the chain beside ErrRedis where the URL itself is wrong, so that no
+// server was asked.
+var ErrURL = errors.New("malformed")
+
+// errURL reads as ErrRedis and is ErrURL too.
+var errURL error = urlError{}
+
+type urlError struct{}
+
+func (urlError) Error() string   { return ErrRedis.Error() }
+func (urlError) Unwrap() []error { return []error{ErrRedis, ErrURL} }
+
 // dialTimeout bounds the first contact and every reconnect.
 const dialTimeout = 5 * time.Second
 
@@ -26,14 +38,15 @@ const dialTimeout = 5 * time.Second
 // and unix:// for one server, redis+cluster:// (further nodes as ?addr=) and
 // redis+sentinel:// (?master_name=, further sentinels as ?addr=);
 // rediss+cluster:// and rediss+sentinel:// with TLS, see tlsParams. The error is
-// one line that says what would be right, with the password left out. go-redis'
-// own log is turned off for the process. Close the Store when done.
+// one line that says what would be right, with the password left out, and ErrURL where
+// no server was asked. While a server loads its data from disk Open waits, for up to
+// 10 minutes. go-redis' own log is turned off for the process. Close the Store when done.
 func Open(ctx context.Context, rawURL string, opts Options) (*Store, error) {
 	s, err := Connect(rawURL, opts)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.check(ctx, redactURL(rawURL)); err != nil {
+	if err := s.checkLoaded(ctx, redactURL(rawURL)); err != nil {
 		_ = s.Close()
 		return nil, err
 	}
@@ -53,8 +66,9 @@ func Connect(rawURL string, opts Options) (*Store, error) {
 	// for notices of each: a reader without a connection of its own starves.
 	// Connections are made when they are needed.
 	name := newBlockingName()
-	s := NewStore(at.client(5*time.Second, 16, ""), at.client(10*time.Second, 2*opts.Partitions+4+FollowReaders, name), opts)
-	s.blockingName = name
+	as := newAccess(at, opts.ReadURL)
+	s := NewStore(at.client(5*time.Second, 16, "", as), at.client(10*time.Second, 2*opts.Partitions+4+FollowReaders, name, as), opts)
+	s.blockingName, s.access = name, as
 	return s, nil
 }
 
@@ -68,7 +82,49 @@ func (s *Store) Close() error {
 }
 
 // Ping asks Redis for a sign of life.
-func (s *Store) Ping(ctx context.Context) error { return s.rdb.Ping(ctx).Err() }
+func (s *Store) Ping(ctx context.Context) error {
+	err := s.rdb.Ping(ctx).Err()
+	if err == nil && s.access != nil {
+		s.access.refused.Store(0)
+	}
+	return err
+}
+
+// ValidURL says what is wrong with a URL, in the forms of Open, without asking anybody.
+func ValidURL(rawURL string) error {
+	_, err := parseAddress(rawURL)
+	return err
+}
+
+// Bounds of how long Open waits for a server that reads its data from disk, and of the
+// time between two looks.
+const (
+	loadingMost  = 10 * time.Minute
+	loadingFirst = 100 * time.Millisecond
+	loadingPause = time.Second
+)
+
+// checkLoaded is check, and waits while the server loads: it answers, and all that it
+// is about to know is on its way.
+func (s *Store) checkLoaded(ctx context.Context, at string) error {
+	until := time.Now().Add(loadingMost)
+	for pause := loadingFirst; ; pause = min(2*pause, loadingPause) {
+		err := s.check(ctx, at)
+		if code, _ := answerCode(err); code != "LOADING" || time.Now().After(until) {
+			return err
+		}
+		if pause == loadingFirst && s.opts.Waiting != nil {
+			s.opts.Waiting(fmt.Sprintf("redis %s loads its data from disk; waiting for it, for up to %s", at, loadingMost))
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return errors.Join(context.Cause(ctx), err)
+		case <-timer.C:
+		}
+	}
+}
 
 // check holds Redis against what a fleet needs of it.
 func (s *Store) check(ctx context.Context, at string) error {

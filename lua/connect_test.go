@@ -76,8 +76,19 @@ func TestOpen_SaysWhatIsWrong(t *testing.T) {
 	})
 }
 
-// fakeRedis answers INFO with a text and everything else with an error.
+// fakeRedis answers INFO with a text and nothing else.
 func fakeRedis(t *testing.T, info string) string {
+	return fakeRedisWith(t, func(word string) string {
+		if word == "info" {
+			return fmt.Sprintf("$%d\r\n%s\r\n", len(info), info)
+		}
+		return ""
+	})
+}
+
+// fakeRedisWith answers a word of a command with what answer says, and HELLO with an
+// error.
+func fakeRedisWith(t *testing.T, answer func(word string) string) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -93,11 +104,11 @@ func fakeRedis(t *testing.T, info string) string {
 				defer c.Close()
 				lines := bufio.NewScanner(c)
 				for lines.Scan() { // RESP arrays; only the words matter
-					switch strings.ToLower(lines.Text()) {
-					case "info":
-						fmt.Fprintf(c, "$%d\r\n%s\r\n", len(info), info)
+					switch word := strings.ToLower(lines.Text()); word {
 					case "hello":
 						fmt.Fprint(c, "-ERR unknown command\r\n")
+					default:
+						fmt.Fprint(c, answer(word))
 					}
 				}
 			})
@@ -218,5 +229,68 @@ func TestStore_OutageOfRedisIsRidden(t *testing.T) {
 	e.s.opts.Patience = time.Minute
 	if _, err := e.s.Claim(short, "w1", time.Second, []Entry{{Stream: queue, ID: "1-1", Fields: []string{"t", "0-a"}}}); err == nil {
 		t.Error("a claim without Redis succeeded")
+	}
+}
+
+// TestOpen_WaitsWhileRedisLoads and tells it once.
+func TestOpen_WaitsWhileRedisLoads(t *testing.T) {
+	loads := 3
+	addr := fakeRedisWith(t, func(word string) string {
+		switch {
+		case word == "info":
+			return "$19\r\nredis_version:7.0.1\r\n"
+		case word == "hget" && loads > 0:
+			loads--
+			return "-LOADING Redis is loading the dataset in memory\r\n"
+		case word == "hget":
+			return "$1\r\n1\r\n"
+		default:
+			return ""
+		}
+	})
+	var told []string
+	s, err := Open(ctx, "redis://"+addr, Options{Waiting: func(why string) { told = append(told, why) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if loads != 0 || len(told) != 1 || !strings.Contains(told[0], "loads its data") {
+		t.Errorf("%d answers LOADING are left; told %q", loads, told)
+	}
+	loads = 1 << 30
+	short, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
+	defer cancel()
+	if _, err := Open(short, "redis://"+addr, Options{}); !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, ErrRedis) {
+		t.Errorf("one that loads for ever: %v", err)
+	}
+}
+
+// TestOpen_URLMistakesAreTold: they are ErrURL, and nobody is asked.
+func TestOpen_URLMistakesAreTold(t *testing.T) {
+	for url, says := range map[string]string{
+		"redis://h/-1":                        "want a database of 0 or more",
+		"redis://h/0?db=-1":                   "want a database of 0 or more",
+		"unix:///run/r.sock?db=-3":            "want a database of 0 or more",
+		"redis+sentinel://h/-1?master_name=m": "want a database of 0 or more",
+		"redis+cluster://h/3":                 "a cluster has 0 alone",
+		"redis://h:port":                      "want redis://",
+		"redis://h/zero":                      "want redis://",
+		"redis://h?nothing=1":                 "want redis://",
+		"redis+sentinel://h":                  "master_name",
+		"redis://h?ca_file=x":                 "want rediss://",
+		"redis+cluster://h?read_only=1":       "leave it out",
+	} {
+		_, err := Open(ctx, url, Options{})
+		if !errors.Is(err, ErrURL) || !errors.Is(err, ErrRedis) || !strings.Contains(err.Error(), says) || !strings.HasPrefix(err.Error(), "redis URL ") {
+			t.Errorf("%s: %v", url, err)
+		}
+		if err := ValidURL(url); !errors.Is(err, ErrURL) {
+			t.Errorf("%s: ValidURL says %v", url, err)
+		}
+	}
+	for _, url := range []string{"redis://h", "redis://h/3", "redis://h/?db=2", "unix:///run/r.sock?db=1", "redis+cluster://h/0", "redis+cluster://h/", "redis+sentinel://h/2?master_name=m"} {
+		if err := ValidURL(url); err != nil {
+			t.Errorf("%s: %v", url, err)
+		}
 	}
 }

@@ -20,6 +20,9 @@ type Options struct {
 	CrashLimit    int           // crashes since the last checkpoint after which the next is the end
 	CrashBound    int           // crashes in all after which there is no further claim
 	Patience      time.Duration // how long a write is tried again while contact is lost
+
+	ReadURL func() (string, error) // the URL as it is now, for each new connection of Open's; nil: it stays
+	Waiting func(why string)       // told once when Open waits for a server that loads; may be nil
 }
 
 // DefaultOptions are the defaults of the design.
@@ -64,6 +67,7 @@ func (o Options) withDefaults() Options {
 	if o.Patience > 0 {
 		d.Patience = o.Patience
 	}
+	d.ReadURL, d.Waiting = o.ReadURL, o.Waiting
 	return d
 }
 
@@ -75,7 +79,8 @@ type Store struct {
 	opts     Options
 	scripts  atomic.Int64 // runs, for tests and metrics
 
-	blockingName string // that the connections of blocking have at the server; empty when Open did not make them
+	access       *access // of the connections; nil when Open did not make them
+	blockingName string  // that the connections of blocking have at the server; empty when Open did not make them
 
 	unread   *semaphore.Weighted // bytes of large requests and checkpoints that are on their way
 	advances batcher[advanceIn, string]

@@ -73,7 +73,9 @@ func (w *Worker) connect(ctx context.Context) (err error) {
 		}
 		url = "redis://" + embedded.DefaultAddr
 	}
-	w.store, err = lua.Open(ctx, url, StoreOptions(w.cfg))
+	opts := StoreOptions(w.cfg)
+	opts.Waiting = func(why string) { w.log.Warn().Msg(why) }
+	w.store, err = lua.Open(ctx, url, opts)
 	if err == nil {
 		if err = w.store.CheckRights(ctx); err != nil {
 			_ = w.store.Close()
@@ -87,11 +89,18 @@ func (w *Worker) connect(ctx context.Context) (err error) {
 
 // StoreOptions are what the scripts are told by a configuration.
 func StoreOptions(cfg *config.Config) lua.Options {
-	return lua.Options{
+	o := lua.Options{
 		Prefix: cfg.Redis.Prefix, Partitions: cfg.Redis.Partitions, QueueLimit: int(cfg.Limits.Queue),
 		Retention: cfg.Deliver.ResultRetention.Std(), CrashLimit: cfg.Worker.CrashLimit,
 		MaxAge: cfg.Limits.MaxAge.Std(),
 	}
+	if cfg.Redis.URLFile != "" {
+		o.ReadURL = func() (string, error) {
+			u, err := cfg.Redis.Reread()
+			return u.Reveal(), err
+		}
+	}
+	return o
 }
 
 func (w *Worker) wire(ctx context.Context) error {
@@ -190,6 +199,8 @@ func (w *Worker) Run(ctx context.Context) error {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
 	ended := make(chan struct{})
+	watching, stopWatching := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopWatching()
 	var watch sync.WaitGroup
 	watch.Go(func() {
 		for _, act := range []func(){drain, w.consumer.Stop} {
@@ -201,10 +212,19 @@ func (w *Worker) Run(ctx context.Context) error {
 			}
 		}
 	})
-	defer watch.Wait()
-	defer close(ended)
-	defer signal.Stop(signals)
-	return w.run(ctx)
+	var denied error
+	watch.Go(func() {
+		if denied = w.watchAccess(watching, deniedLook, deniedMost); denied != nil {
+			drain()
+			w.consumer.Stop() // nothing can be handed over
+		}
+	})
+	err := w.run(ctx)
+	signal.Stop(signals)
+	close(ended)
+	stopWatching()
+	watch.Wait()
+	return errors.Join(denied, err)
 }
 
 func (w *Worker) run(ctx context.Context) error {

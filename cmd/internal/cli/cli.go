@@ -88,6 +88,8 @@ func exitCode(err error) int {
 		return exitUsage
 	case errors.Is(err, context.Canceled): // before Redis, whose errors may hold it
 		return exitInterrupted
+	case errors.Is(err, lua.ErrURL):
+		return exitUsage
 	case errors.Is(err, lua.ErrRedis), lua.IsPassing(err):
 		return exitRedis
 	case errors.Is(err, context.DeadlineExceeded):

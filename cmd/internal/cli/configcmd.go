@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/lighterman/lighterman/config"
+	"github.com/lighterman/lighterman/lua"
 	"github.com/lighterman/lighterman/worker"
 	"github.com/spf13/cobra"
 )
@@ -15,8 +16,14 @@ func configCommand() *cobra.Command {
 	check := &cobra.Command{Use: "check", Short: "Say everything that is wrong, with line and column; exit 2 if something is", Args: noArgs}
 	checkFlags := worker.AddFlags(check.Flags())
 	check.RunE = func(c *cobra.Command, _ []string) error {
-		if _, err := checkFlags.Load(); err != nil {
+		cfg, err := checkFlags.Load()
+		if err != nil {
 			return err
+		}
+		if url := cfg.Redis.URL.Reveal(); url != "" {
+			if err := lua.ValidURL(url); err != nil {
+				return err
+			}
 		}
 		fmt.Fprintln(c.OutOrStdout(), "ok")
 		return nil

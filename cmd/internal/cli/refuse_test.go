@@ -246,3 +246,27 @@ func TestVersion_OfEveryBinary(t *testing.T) {
 		t.Errorf("lighterman alone prints no help: %s", out)
 	}
 }
+
+// TestRedis_URLMistakesAreExit2: nobody was asked, and config check says them too.
+func TestRedis_URLMistakesAreExit2(t *testing.T) {
+	t.Parallel()
+	for url, says := range map[string]string{
+		"redis://h/-1":             "want a database of 0 or more",
+		"redis://h:port":           "want ",
+		"redis://h/zero":           "want ",
+		"redis://h?ca_file=x":      "ca_file is for TLS",
+		"redis+sentinel://h":       "master_name",
+		"redis+cluster://h/3":      "a cluster has 0 alone",
+		"redis://h?replica_only=1": "leave it out",
+	} {
+		s := newShell(t, "LIGHTERMAN_REDIS_URL="+url)
+		for _, command := range []string{"enqueue a", "lighterman ls", "lighterman doctor", "worker --http 127.0.0.1:0", "lighterman config check"} {
+			s.run(strings.Fields(command)...).refused(exitUsage, says)
+		}
+	}
+	s := newShell(t, "LIGHTERMAN_REDIS_URL=")
+	for _, command := range []string{"enqueue a", "lighterman dev", "worker", "lighterman config check"} {
+		s.run(strings.Fields(command)...).refused(exitUsage, "LIGHTERMAN_REDIS_URL: set, and empty; want a URL")
+	}
+	newShell(t).run("lighterman", "ls", "--redis", "").refused(exitUsage, "--redis: set, and empty")
+}

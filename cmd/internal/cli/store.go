@@ -27,7 +27,9 @@ func openStore(ctx context.Context, cfg *config.Config) (*lua.Store, error) {
 	opened := make(chan error, 1)
 	go func() {
 		var err error
-		store, err = lua.Open(ctx, url, worker.StoreOptions(cfg))
+		opts := worker.StoreOptions(cfg)
+		opts.Waiting = func(why string) { fmt.Fprintln(stderr, why) }
+		store, err = lua.Open(ctx, url, opts)
 		opened <- err
 	}()
 	select {
