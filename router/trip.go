@@ -146,7 +146,9 @@ func (t *trip) failed(ctx context.Context, d *Decision, err error) error {
 	reaction := Decide(kind, after, t.pool.Spec.Switch, t.fails, t.r.opts.Lease)
 	switch reaction.Do {
 	case Retry:
-		return pause(ctx, backoff(reaction.Wait, after))
+		wait := backoff(reaction.Wait, after)
+		t.inPlace(d, err, wait)
+		return pause(ctx, wait)
 	case Switch:
 		t.leave()
 		return nil
@@ -301,6 +303,18 @@ func (t *trip) note(d *Decision) {
 	t.r.opts.Log.WithLevel(level).Str("trace_id", string(t.call.ID)).Str("pool", t.pool.Spec.ID).Str("member", d.Model.Spec.ID).
 		Str("reason", string(d.Reason)).Uint64("snapshot", d.Version).Str("members", text).Msg("failover")
 }
+
+// inPlace keeps and logs that a member is tried again: its answer says nothing of the
+// failures before.
+func (t *trip) inPlace(d *Decision, err error, wait time.Duration) {
+	member := d.Model.Spec.ID
+	t.route = append(t.route, fmt.Sprintf("%s failed, again in %.1f s: %s", member, wait.Seconds(), head(err.Error())))
+	t.r.opts.Log.Info().Str("trace_id", string(t.call.ID)).Str("member", member).Str("reason", string(lm.KindOf(err))).
+		Dur("delay_ms", wait).Str("error", head(err.Error())).Msg("call failed, the same member is tried again")
+}
+
+// head is the beginning of an error's text, as much as a note of a route has room for.
+func head(text string) string { return strings.ToValidUTF8(text[:min(len(text), 160)], "") }
 
 func (t *trip) line(version uint64, seat int, why Reason) string {
 	return "v" + strconv.FormatUint(version, 10) + " " + t.pool.Spec.ID + ": " + t.verdicts(seat, why)

@@ -24,7 +24,10 @@ func TestConformance(t *testing.T) {
 			t.Parallel()
 			providertest.Run(t, providertest.Adapter{
 				Format: providertest.OpenAI{Vendor: vendor}, Lacks: lack,
-				Open: func(o provider.Options) (provider.API, error) { return New(Vendor(vendor, o)) },
+				Open: func(o provider.Options) (provider.API, error) {
+					o.BaseURL += "/v1" // an address without a version is no such API; see located
+					return New(Vendor(vendor, o))
+				},
 			})
 		})
 	}

@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"net/http"
+	"net/url"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -16,6 +19,28 @@ func (x *exchange) refused(body []byte) *lm.Error {
 	s := signals(body)
 	s.Status, s.Header = x.Status, x.Header
 	return x.classify(s)
+}
+
+// versioned is a path with a version in it, as all APIs of the family have: /v1,
+// /api/v1, /v1beta/openai, /openai/deployments/NAME.
+var versioned = regexp.MustCompile(`/v[0-9][a-z0-9]*(/|$)|/openai(/|$)`)
+
+// located tells the address that answered 404 without a word about a model or field.
+// Where its base has no version it is no such API: no later try of a call there will
+// do better, and a person must mend base_url.
+func (x *exchange) located(e *lm.Error, at *url.URL) *lm.Error {
+	if x.Status != http.StatusNotFound || e.Kind != lm.ProviderFailed {
+		return e
+	}
+	where := provider.Redact(at.Scheme+"://"+at.Host+at.Path, nil, "", x.api.key.Reveal())
+	if versioned.MatchString(x.api.base.Path) {
+		return &lm.Error{Kind: e.Kind, RetryAfter: e.RetryAfter, Err: fmt.Errorf("%w at %s", e.Err, where)}
+	}
+	kind := e.Kind
+	if x.call != nil {
+		kind = lm.ModelNotFound
+	}
+	return &lm.Error{Kind: kind, Err: fmt.Errorf("HTTP 404 at %s: does base_url lack /v1?", where)}
 }
 
 // classify redacts and classifies. A numeric code beside HTTP 200 is the status that

@@ -131,7 +131,7 @@ func (x *exchange) do(method, path string) (*http.Response, error) {
 		return nil, provider.Failure(x.ctx, err, false)
 	case resp.StatusCode >= http.StatusBadRequest:
 		resp.Body.Close()
-		return nil, x.refused(x.Body)
+		return nil, x.located(x.refused(x.Body), &at)
 	case resp.StatusCode >= http.StatusMultipleChoices:
 		resp.Body.Close()
 		return nil, x.refused(nil)

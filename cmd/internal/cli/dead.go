@@ -138,7 +138,7 @@ func deadShow() *cobra.Command {
 				return err
 			}
 			results[0].Err = nil // told above
-			printTrace(out, trace, results[0], costs)
+			printTrace(out, trace, results[0], costs, time.Time{})
 		}
 		return nil
 	})

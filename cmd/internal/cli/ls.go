@@ -37,6 +37,9 @@ func listCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		if err := s.NameModels(ctx, traces); err != nil {
+			return err
+		}
 		return printTraces(cmd, how, traces)
 	})
 }

@@ -45,14 +45,23 @@ func showCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		named := []lm.Trace{trace}
+		if err := s.NameModels(ctx, named); err != nil {
+			return err
+		}
+		due, err := s.Due(ctx, trace.ID)
+		if err != nil {
+			return err
+		}
 		if how == "json" {
 			return printJSON(cmd.OutOrStdout(), struct {
 				lm.Trace
+				Due    time.Time  `json:"due,omitzero"` // of one that waits for a time
 				Costs  *lua.Costs `json:"costs,omitempty"`
 				Result *lm.Result `json:"result,omitempty"`
-			}{trace, recorded(costs), endedResult(results[0])})
+			}{named[0], due, recorded(costs), endedResult(results[0])})
 		}
-		printTrace(cmd.OutOrStdout(), trace, results[0], costs)
+		printTrace(cmd.OutOrStdout(), named[0], results[0], costs, due)
 		return nil
 	})
 }
@@ -81,7 +90,8 @@ func findTrace(ctx context.Context, s *lua.Store, arg string) (lm.Trace, error) 
 	return s.Trace(ctx, ids[0])
 }
 
-func printTrace(out io.Writer, t lm.Trace, r lm.Result, c lua.Costs) {
+// printTrace prints an operation; due is zero for one that waits for no time.
+func printTrace(out io.Writer, t lm.Trace, r lm.Result, c lua.Costs, due time.Time) {
 	state := t.State.String()
 	switch t.Outcome {
 	case lm.Succeeded:
@@ -92,8 +102,9 @@ func printTrace(out io.Writer, t lm.Trace, r lm.Result, c lua.Costs) {
 	}
 	fmt.Fprintf(out, "%s  %s   kind %s   model %s   queue %s   attempts %d   crashes %d\n",
 		t.ID, state, t.Kind, orDash(t.Model), t.Queue, t.Attempts, t.CrashesTotal)
-	for _, hop := range t.History {
-		fmt.Fprintf(out, "  %s  %s\n", paint(os.Stdout, dim, after(hop.At.Sub(t.Created))), hopText(hop))
+	printTimeline(out, t)
+	if !due.IsZero() {
+		fmt.Fprintf(out, "  %s\n", dueText(due, time.Now()))
 	}
 	for _, way := range t.Route {
 		fmt.Fprintf(out, "  route when it was set aside last: %s\n", way)

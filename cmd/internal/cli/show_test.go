@@ -3,6 +3,7 @@ package cli
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/lighterman/lighterman/internal/redistest"
 )
@@ -58,5 +59,73 @@ func TestShow_ExplainsTheWayToAParkAndToAFailure(t *testing.T) {
 	}
 	if got := decode[shown](t, s.run("lighterman", "show", parked, "-o", "json").ok()); got.State != "RETRYING" || len(got.Route) != 2 || got.Result != nil || !strings.HasSuffix(got.Route[1], ended) {
 		t.Errorf("parked: %+v", got)
+	}
+}
+
+const flakyFile = `
+models:
+  - {id: a, backend: sim, name: sim}
+  - {id: b, backend: sim, name: sim}
+sim:
+  faults:
+    - {model: a, kind: provider, count: 2}
+    - {model: b, kind: provider, count: 3}
+`
+
+// TestShow_TellsWhyAttemptsEndedAndWhenItIsDue: the tries in place of an answer, the
+// error of an attempt that is tried again, the time of one that waits, and the model
+// that only the body names.
+func TestShow_TellsWhyAttemptsEndedAndWhenItIsDue(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	s := on(t, server)
+	s = s.with("LIGHTERMAN_CONFIG=" + s.file("flaky.yaml", flakyFile))
+	scheduled := strings.TrimSpace(s.fed(`{"model":"a","messages":[{"role":"user","content":"Why?"}]}`).run("enqueue", "--file", "-", "--in", "1h", "-o", "id").ok())
+	if out := s.run("lighterman", "show", scheduled).ok(); !containsAll(out, []string{"RECEIVED", "model a ", "due in 59m"}) {
+		t.Errorf("scheduled:\n%s", out)
+	}
+	if got := decode[struct {
+		Due   time.Time
+		Model string
+	}](t, s.run("lighterman", "show", scheduled, "-o", "json").ok()); time.Until(got.Due) < 30*time.Minute || got.Model != "a" {
+		t.Errorf("scheduled: %+v", got)
+	}
+	if out := s.run("lighterman", "ls").ok(); !strings.Contains(out, " a ") {
+		t.Errorf("ls names no model:\n%s", out)
+	}
+	w := s.start("worker", "--http", "127.0.0.1:0", "--log-format", "json")
+	w.says("worker ready")
+
+	inPlace := strings.TrimSpace(s.run("enqueue", question, "--model", "a", "--wait", "-o", "id").ok())
+	if out := s.run("lighterman", "show", inPlace).ok(); strings.Count(out, "route: a failed, again in ") != 2 || !strings.Contains(out, "attempts 1") {
+		t.Errorf("tried again in place:\n%s", out)
+	}
+	again := strings.TrimSpace(s.run("enqueue", question, "--model", "b", "--wait", "-o", "id").ok())
+	if out := s.run("lighterman", "show", again).ok(); !containsAll(out, []string{"COMPLETED succeeded", "attempts 2", "(provider)", "  attempt 1: provider: "}) {
+		t.Errorf("tried again:\n%s", out)
+	}
+	w.says(`"level":"warn"`, `"reason":"provider"`, `"error":"provider: `, again)
+	if got := decode[struct {
+		Notes []struct {
+			Attempt int
+			Counted bool
+			Text    string
+		}
+	}](t, s.run("lighterman", "show", again, "-o", "json").ok()); len(got.Notes) != 1 || got.Notes[0].Attempt != 1 || !got.Notes[0].Counted {
+		t.Errorf("notes: %+v", got)
+	}
+}
+
+// TestShow_RoundsOfToolsAreOneLine, not one for each way between the model and a tool.
+func TestShow_RoundsOfToolsAreOneLine(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	s := on(t, server)
+	w := s.start("worker", "--http", "127.0.0.1:0", "--log-format", "json")
+	w.says("worker ready")
+	id := strings.TrimSpace(s.run("enqueue", question, "--model", "sim-tools", "--wait", "-o", "id").ok())
+	out := s.run("lighterman", "show", id).ok()
+	if strings.Count(out, "TOOL_EXECUTING") != 1 || !strings.Contains(out, "3 rounds of tools") {
+		t.Errorf("rounds are not one line:\n%s", out)
 	}
 }
