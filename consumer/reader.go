@@ -8,6 +8,7 @@ import (
 	lm "github.com/lighterman/lighterman"
 	"github.com/lighterman/lighterman/internal/failpoint"
 	"github.com/lighterman/lighterman/lua"
+	"golang.org/x/sync/errgroup"
 )
 
 // errorPause is the wait after a read that failed, so that a lost Redis or a
@@ -77,6 +78,7 @@ type reader struct {
 	reached   int         // how many streams the last read was of
 	refused   []lua.Entry // read, but the claim was refused for memory
 	healed    time.Time   // when a lost group was last made again
+	heavy     time.Time   // when it last met long entries, or lost a reply; see weigh
 }
 
 // With a backlog a reader waits for half of the slots, but only so long.
@@ -103,7 +105,7 @@ func (r *reader) next(at reach, free int) (entries, surplus []lua.Entry, err err
 		r.refused = nil
 		return entries, surplus, nil
 	}
-	r.backlog = r.backlog || len(at.streams) > r.reached
+	r.backlog = r.backlog || len(at.streams) > r.reached || r.isHeavy()
 	r.reached = len(at.streams)
 	if r.backlog {
 		taken := r.c.slots.take(free)
@@ -115,9 +117,13 @@ func (r *reader) next(at reach, free int) (entries, surplus []lua.Entry, err err
 		}
 	}
 	count := at.count(free)
+	if r.isHeavy() {
+		count = 1
+	}
 	sent := time.Now()
 	entries, err = r.c.store.Block(r.c.owner, at.streams, count, at.block)
 	r.c.contact.answered(time.Since(sent)-at.block, err)
+	r.weigh(entries, err)
 	perStream := make(map[lua.Stream]int)
 	for _, e := range entries {
 		perStream[e.Stream]++
@@ -145,6 +151,7 @@ func (r *reader) deal(at reach, taken int) ([]lua.Entry, error) {
 	sent := time.Now()
 	entries, err := c.store.ReadWithin(context.Background(), c.owner, at.shares(taken, r.wheel.spin(taken, room)), taken, limits)
 	c.contact.answered(time.Since(sent), err)
+	r.weigh(entries, err)
 	r.backlog = err == nil && len(entries) == taken
 	for _, e := range entries {
 		if _, limited := limits[e.Stream.Queue]; limited {
@@ -192,46 +199,65 @@ func (r *reader) start(ctx context.Context, entries, surplus []lua.Entry) bool {
 		begin = append(begin, e)
 	}
 	c.putBackUnclaimed(surplus, "surplus")
+	var mu sync.Mutex
 	room := true
-	for _, batch := range byStream(begin) {
-		queue := batch[0].Stream.Queue
-		batch, gone := c.adopt(batch)
-		c.slots.release(queue, gone)
-		if len(batch) == 0 {
-			continue
-		}
-		failpoint.At("read")
-		renewed := c.held.since() // before the sending: the lease may run from then on
-		claims, err := c.store.Claim(context.Background(), c.owner, c.opts.Lease, batch)
-		c.contact.note(err)
-		if err != nil {
-			c.slots.release(queue, len(batch))
-			c.log.Warn().Err(err).Int("entries", len(batch)).Msg("claim; the entries wait for the sweep")
-			continue
-		}
-		failpoint.At("claimed")
-		for i := range claims {
-			answer := &claims[i]
-			switch {
-			case answer.Verdict == lua.ClaimOK:
-				c.metrics.claimed(answer.Record.Queue, &answer.Claim)
-				c.begin(answer, queue, renewed)
-				continue
-			case lua.IsOutOfMemory(answer.Err):
-				room = false
-				r.refused = append(r.refused, batch[i])
-			case lua.IsWrongType(answer.Err):
-				c.mend(batch[i])
-			case answer.Err != nil:
-				c.log.Error().Err(answer.Err).Str("entry", batch[i].Names()).Msg("claim")
-			default:
-				c.metrics.refused(answer.Verdict)
-				c.log.Debug().Str("entry", batch[i].Names()).Str("verdict", string(answer.Verdict)).Msg("entry not claimed")
-			}
-			c.slots.release(queue, 1)
-		}
+	refuse := func(refused []lua.Entry) {
+		mu.Lock()
+		defer mu.Unlock()
+		r.refused, room = append(r.refused, refused...), room && len(refused) == 0
 	}
+	var long errgroup.Group
+	long.SetLimit(longAtOnce)
+	for _, batch := range byStream(begin) {
+		if batch[0].Long == 0 {
+			refuse(c.claim(batch))
+			continue
+		}
+		long.Go(func() error { refuse(c.claim(batch)); return nil })
+	}
+	_ = long.Wait() // there are no errors
 	return room
+}
+
+// claim claims a batch of entries and runs them. It returns those for which Redis has no
+// memory.
+func (c *Consumer) claim(batch []lua.Entry) (refused []lua.Entry) {
+	queue := batch[0].Stream.Queue
+	batch, gone := c.adopt(batch)
+	c.slots.release(queue, gone)
+	if len(batch) == 0 {
+		return nil
+	}
+	failpoint.At("read")
+	renewed := c.held.since() // before the sending: the lease may run from then on
+	claims, err := c.store.Claim(context.Background(), c.owner, c.opts.Lease, batch)
+	c.contact.note(err)
+	if err != nil {
+		c.slots.release(queue, len(batch))
+		c.log.Warn().Err(err).Int("entries", len(batch)).Msg("claim; the entries wait for the sweep")
+		return nil
+	}
+	failpoint.At("claimed")
+	for i := range claims {
+		answer := &claims[i]
+		switch {
+		case answer.Verdict == lua.ClaimOK:
+			c.metrics.claimed(answer.Record.Queue, &answer.Claim)
+			c.begin(answer, queue, renewed)
+			continue
+		case lua.IsOutOfMemory(answer.Err):
+			refused = append(refused, batch[i])
+		case lua.IsWrongType(answer.Err):
+			c.mend(batch[i])
+		case answer.Err != nil:
+			c.log.Error().Err(answer.Err).Str("entry", batch[i].Names()).Msg("claim")
+		default:
+			c.metrics.refused(answer.Verdict)
+			c.log.Debug().Str("entry", batch[i].Names()).Str("verdict", string(answer.Verdict)).Msg("entry not claimed")
+		}
+		c.slots.release(queue, 1)
+	}
+	return refused
 }
 
 // mend looks at an operation whose claim was refused because a key of it is of
@@ -256,12 +282,13 @@ func (c *Consumer) mendKeys(id lm.TraceID) {
 	c.log.Warn().Str("trace_id", string(id)).Str("answer", string(repaired[0])).Msg("a key of an operation is of another type")
 }
 
-// byStream splits entries into claim batches: one stream each, at most 100.
+// byStream splits entries into claim batches: one stream each, at most 100. A long one
+// is a batch alone: it is read first, and the others do not wait for it.
 func byStream(entries []lua.Entry) [][]lua.Entry {
 	var batches [][]lua.Entry
 	for len(entries) > 0 {
 		n := 1
-		for n < len(entries) && n < 100 && entries[n].Stream == entries[0].Stream {
+		for n < len(entries) && n < 100 && entries[n].Stream == entries[0].Stream && entries[n].Long+entries[0].Long == 0 {
 			n++
 		}
 		batches = append(batches, entries[:n])
@@ -270,9 +297,12 @@ func byStream(entries []lua.Entry) [][]lua.Entry {
 	return batches
 }
 
-// adopt makes foreign entries of one stream operations, and returns those that
-// can be claimed, in order, and how many are gone.
+// adopt makes foreign entries of one stream operations, a long one once it is read, and
+// returns those that can be claimed, in order, and how many are gone.
 func (c *Consumer) adopt(batch []lua.Entry) (claimable []lua.Entry, gone int) {
+	if batch = c.fill(batch, false); len(batch) == 0 {
+		return nil, 1
+	}
 	var foreign []lua.Entry
 	for _, e := range batch {
 		if _, own := e.Own(); !own {

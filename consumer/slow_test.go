@@ -92,3 +92,19 @@ func TestSlowLink_LargeRequests(t *testing.T) {
 		l.runs(e)
 	})
 }
+
+// TestSlowLink_ForeignEntries: long foreign entries are adopted over a link that does not
+// carry a reply with all of them in time (LIGHTERMAN_E2E=full; else a quarter).
+func TestSlowLink_ForeignEntries(t *testing.T) {
+	l := slowLink{n: 12, size: 1 << 20, rate: 8_000_000}
+	if os.Getenv("LIGHTERMAN_E2E") == "full" {
+		l = slowLink{n: 48, size: 1 << 20, rate: 8_000_000, bound: 1.5}
+	}
+	onRedis(t, func(e *env) {
+		body := `"` + strings.Repeat("b", l.size-2) + `"`
+		for range l.n {
+			e.rdb.XAdd(ctx, &redis.XAddArgs{Stream: "{lm:0}:stream:default", Values: []string{"body", body}})
+		}
+		l.runs(e)
+	})
+}

@@ -155,11 +155,13 @@ func (c *Consumer) serves(queue string) bool {
 // While the lease of an entry's owner runs it is left alone, but for one that is
 // known to be dead. (An entry may be pending with a dead one that only swept it.)
 func (c *Consumer) putBackIdle(ctx context.Context, cause, dead string, taken []lua.Taken) error {
-	var unknown []lua.Entry
+	var unknown, long []lua.Entry
 	known := make(map[bool][]lua.Taken) // by whether the owner's lease counts
 	for _, t := range taken {
 		_, own := t.Entry.Own()
 		switch {
+		case t.Entry.Long > 0:
+			long = append(long, t.Entry)
 		case c.held.has(t.Record.ID):
 		case !own && t.Record.Entry != t.Entry.Names():
 			unknown = append(unknown, t.Entry)
@@ -174,5 +176,5 @@ func (c *Consumer) putBackIdle(ctx context.Context, cause, dead string, taken []
 			return err
 		}
 	}
-	return nil
+	return c.putBackLong(ctx, cause, dead, long)
 }

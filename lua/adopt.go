@@ -26,6 +26,12 @@ type Foreign struct {
 // taken as it is.
 func Derive(e Entry) Foreign {
 	f := Foreign{Request: lm.Request{Queue: e.Stream.Queue}}
+	switch e.refused {
+	case "crash_limit":
+		f.refuse(e.refused, "it ended every worker that read it")
+	case "body_too_large":
+		f.refuse(e.refused, "entry: %d bytes, at most %d", e.weight, maxEntry)
+	}
 	seen := make(map[string]bool)
 	for i := 0; i+1 < len(e.Fields); i += 2 {
 		name, value := e.Fields[i], e.Fields[i+1]
@@ -180,7 +186,7 @@ func (s *Store) adopt(ctx context.Context, consumer string, entries []Entry, for
 	p := st.Partition
 	c := call{
 		script: adoptScript,
-		keys:   append(make([]string, 0, 4+7*len(entries)), s.keys.stream(st), s.keys.stats(p), s.keys.dead(p), s.keys.deadlines(p)),
+		keys:   append(make([]string, 0, 5+7*len(entries)), s.keys.stream(st), s.keys.stats(p), s.keys.dead(p), s.keys.deadlines(p), s.keys.tries(p)),
 		args:   []any{len(entries), Group, consumer, st.short()},
 	}
 	for i, e := range entries {
@@ -194,7 +200,7 @@ func (s *Store) adopt(ctx context.Context, consumer string, entries []Entry, for
 			s.keys.optional(unique != "", s.keys.unique(p, unique), trace),
 			s.keys.optional(lm.ValidName(r.Reply) == nil, s.keys.reply(p, r.Reply), trace)) // a malformed entry's may be anything
 		width := len(c.args)
-		c.args = append(c.args, 0, e.ID, string(f.ID), strings.TrimSpace(f.Verdict+" "+f.Detail), r.Queue, unixMS(r.Deadline), []byte(r.Body), r.Hash(), flag(unique != ""))
+		c.args = append(c.args, 0, e.ID, string(f.ID), strings.TrimSpace(f.Verdict+" "+f.Detail), r.Queue, unixMS(r.Deadline), r.Hash(), flag(unique != ""))
 		if f.Verdict == "" {
 			c.args = appendFields(c.args, r, unique)
 		}

@@ -11,6 +11,7 @@
 --   2 stats      the partition's counts
 --   3 dead       the dead-letter stream
 --   4 deadlines  operations with a deadline
+--   5 tries      of long foreign entries
 --   per operation, k +
 --   1 trace
 --   2 request
@@ -31,10 +32,9 @@
 --   4 verdict    empty, or why it is malformed: a code word, a space, and which field
 --   5 queue
 --   6 deadline   unix ms; 0 none
---   7 body
---   8 hash       of the request
---   9 keyed      1 when unique is its idempotency key's
---   10 fields    first of the flat list of further trace fields, to the end
+--   7 hash       of the request
+--   8 keyed      1 when unique is its idempotency key's
+--   9 fields    first of the flat list of further trace fields, to the end
 -- RETURNS
 --   per operation: OK; DUPLICATE, acknowledged; DEAD, dead-lettered; GONE, the
 --   entry is no more; SKIP, pending with another consumer
@@ -45,6 +45,7 @@ local stream = KEYS[1]
 local stats = KEYS[2]
 local dead = KEYS[3]
 local deadlines = KEYS[4]
+local tries = KEYS[5]
 local n = ARGV[1]
 local group = ARGV[2]
 local consumer = ARGV[3]
@@ -78,7 +79,7 @@ local function bury(id, entry, reason, detail, trace, reply)
   return 'DEAD'
 end
 
-local function one(k, a)
+local function adopt(k, a)
   local keys = {
     trace = KEYS[k + 1],
     request = KEYS[k + 2],
@@ -94,9 +95,8 @@ local function one(k, a)
   local verdict = ARGV[a + 4]
   local queue = ARGV[a + 5]
   local deadline = ARGV[a + 6]
-  local body = ARGV[a + 7]
-  local hash = ARGV[a + 8]
-  local keyed = ARGV[a + 9] == '1'
+  local hash = ARGV[a + 7]
+  local keyed = ARGV[a + 8] == '1'
 
   local entry = redis.call('XRANGE', stream, entry_name, entry_name)[1]
   if not entry then
@@ -125,9 +125,10 @@ local function one(k, a)
     return 'DUPLICATE'
   end
 
+  local body = map(entry[2]).body
   local hf, hv, hn = hop(0, 'RQ', now, now, 0, '')
   local fields = { 'state', 'QUEUED', 'created', now, 'size', #body, 'hn', hn, hf, hv, 'entry', here,
-    'request_hash', hash, unpack(ARGV, a + 10, a + width) }
+    'request_hash', hash, unpack(ARGV, a + 9, a + width) }
   if deadline ~= '0' then
     fields[#fields + 1] = 'deadline'
     fields[#fields + 1] = deadline
@@ -140,7 +141,20 @@ local function one(k, a)
   return 'OK'
 end
 
-local answers = each(n, 4, 7, 4, 0, one)
+local settled = {}
+local function one(k, a)
+  local entry_name = ARGV[a + 2]
+  local answer = adopt(k, a)
+  if answer ~= 'SKIP' then
+    settled[#settled + 1] = short .. '/' .. entry_name
+  end
+  return answer
+end
+
+local answers = each(n, 5, 7, 4, 0, one)
+if #settled > 0 then
+  redis.call('HDEL', tries, unpack(settled))
+end
 write_endings()
 write_acks(group)
 write_counts(stats)

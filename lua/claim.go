@@ -108,14 +108,17 @@ func (s *Store) readClaimed(owner string, e Entry, token string, item any) Claim
 		lost = record.lost()
 	}
 	var unread Unread
+	body := text(v[5])
 	if v[5] == nil {
-		unread.Request = record.Size
+		if body = e.body(); len(body) != record.Size {
+			body, unread.Request = "", record.Size
+		}
 	}
 	if v[6] == nil {
 		unread.Checkpoint = record.CheckpointSize
 	}
 	claim := lm.Claim{
-		ID: id, Request: record.request(text(v[5])), KeyHash: record.Unique, Attempts: record.Attempts, Crashes: record.Crashes, CrashesTotal: record.CrashesTotal,
+		ID: id, Request: record.request(body), KeyHash: record.Unique, Attempts: record.Attempts, Crashes: record.Crashes, CrashesTotal: record.CrashesTotal,
 		SchemaWaits: record.SchemaWaits, Created: record.Created, ClaimedAt: atMS(number(v[2])), Checkpoint: readFields(v[6]), Lost: lost,
 		Fence: lm.NewFence(owner, lm.Epoch(number(v[1])), token, e.Names(), lm.Claimed),
 	}

@@ -107,7 +107,7 @@ func parseHead(name, text string) *head {
 // the head of its script; empty when they agree.
 func layoutProblem(call []any) string {
 	var s *script
-	for _, one := range []*script{enqueueScript, adoptScript, readScript, claimScript, advanceScript, heartbeatScript, putbackScript,
+	for _, one := range []*script{enqueueScript, adoptScript, readScript, entriesScript, pieceScript, claimScript, advanceScript, heartbeatScript, putbackScript,
 		retryScript, promoteScript, finishScript, tickScript, forgetScript, frameScript, followScript, cancelScript, reviveScript, purgeScript, trimScript, announceScript,
 		repairScript, strayScript, probeScript, presenceScript, boardScript,
 		outcomeScript, admitScript, holdScript, countScript, spentScript, lostScript, operateScript, sessionScript, lockScript, renewScript, unlockScript, guardedScript, observeScript, unlistScript} {

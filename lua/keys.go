@@ -61,6 +61,7 @@ func (k keys) parked(p int) string              { return k.in(p, "parked") }
 func (k keys) deadlines(p int) string           { return k.in(p, "deadlines") }
 func (k keys) dead(p int) string                { return k.in(p, "dead") }
 func (k keys) done(p int) string                { return k.in(p, "done") }
+func (k keys) tries(p int) string               { return k.in(p, "tries") }
 func (k keys) stats(p int) string               { return k.in(p, "stats") }
 func (k keys) tick(p int) string                { return k.in(p, "tick") }
 func (k keys) reply(p int, cl string) string    { return k.in(p, "reply:"+cl) }

@@ -123,7 +123,7 @@ func (s *Store) sendPutBacks(ctx context.Context, p int, consumer string, leased
 // from, empty at the end. The entries are then pending with consumer and must be
 // put back.
 func (s *Store) Idle(ctx context.Context, consumer string, st Stream, minIdle time.Duration, from string) (taken []Taken, next string, err error) {
-	v, err := s.rdb.Do(ctx, "xautoclaim", s.keys.stream(st), Group, consumer, minIdle.Milliseconds(), from, "count", maxBatch).Result()
+	v, err := s.rdb.Do(ctx, "xautoclaim", s.keys.stream(st), Group, consumer, minIdle.Milliseconds(), from, "count", maxBatch, "justid").Result()
 	if err != nil {
 		return nil, "", err
 	}
@@ -134,12 +134,12 @@ func (s *Store) Idle(ctx context.Context, consumer string, st Stream, minIdle ti
 	if next = text(reply[0]); next == "0-0" {
 		next = ""
 	}
-	entries := appendEntries(nil, st, reply[1])
-	taken, err = s.WithRecords(ctx, entries)
+	taken, err = s.taken(ctx, st, texts(reply[1]))
 	return taken, next, err
 }
 
-// WithRecords reads the traces of entries that the caller has read.
+// WithRecords reads the traces of entries that the caller has read. That of a long
+// entry is known once Fill has read it.
 func (s *Store) WithRecords(ctx context.Context, entries []Entry) ([]Taken, error) {
 	if len(entries) == 0 {
 		return nil, nil
@@ -189,9 +189,19 @@ func (s *Store) Inherit(ctx context.Context, consumer string, st Stream, ids []s
 	for _, id := range ids {
 		args = append(args, id)
 	}
-	v, err := s.rdb.Do(ctx, args...).Result()
+	v, err := s.rdb.Do(ctx, append(args, "justid")...).Result()
 	if err != nil {
 		return nil, fmt.Errorf("take over entries: %w", err)
 	}
-	return s.WithRecords(ctx, appendEntries(nil, st, v))
+	return s.taken(ctx, st, texts(v))
+}
+
+// taken reads entries that were taken over without their fields, so that long ones do
+// not travel, and their traces.
+func (s *Store) taken(ctx context.Context, st Stream, ids []string) ([]Taken, error) {
+	entries, err := s.entries(ctx, st, ids)
+	if err != nil {
+		return nil, err
+	}
+	return s.WithRecords(ctx, entries)
 }

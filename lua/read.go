@@ -16,7 +16,12 @@ import (
 type Entry struct {
 	Stream Stream
 	ID     string
-	Fields []string // names and values, flat, as they came
+	Fields []string // names and values, flat, as they came; none of a long one before Fill
+	Long   int      // bytes of a foreign entry that did not travel; 0: it did, or Fill has read it
+
+	tries   int    // how often a long one's taking over was begun
+	refused string // why Fill has not read it, as a code word
+	weight  int    // its bytes, where they are too many
 }
 
 // Own reports the trace ID of an own entry. One whose t is no trace ID of this
@@ -27,6 +32,20 @@ func (e Entry) Own() (lm.TraceID, bool) {
 	}
 	id, err := lm.ParseTraceID(e.Fields[1])
 	return id, err == nil && id.Partition() == e.Stream.Partition
+}
+
+// body is a foreign entry's request, which need not be read again; empty where it did
+// not travel.
+func (e Entry) body() string {
+	if _, own := e.Own(); own {
+		return ""
+	}
+	for i := 0; i+1 < len(e.Fields); i += 2 {
+		if e.Fields[i] == "body" {
+			return e.Fields[i+1]
+		}
+	}
+	return ""
 }
 
 // Names is the entry as a trace names it, STREAM/ID.
@@ -48,7 +67,7 @@ func (s *Store) Read(ctx context.Context, consumer string, shares []Share, room 
 // ReadWithin is Read that takes of a queue at most what limits says, over its
 // stream and its resume stream together; a queue that is not in it has no limit.
 func (s *Store) ReadWithin(ctx context.Context, consumer string, shares []Share, room int, limits map[string]int) ([]Entry, error) {
-	c := call{script: readScript, keys: make([]string, len(shares)), args: append(make([]any, 0, 4+3*len(shares)), len(shares), Group, consumer, room)}
+	c := call{script: readScript, keys: make([]string, len(shares)), args: append(make([]any, 0, 6+3*len(shares)), len(shares), Group, consumer, room, inlineBytes, readBytes)}
 	numbers := make(map[string]int, len(shares))
 	for i, sh := range shares {
 		queue := sh.Stream.Queue
@@ -124,9 +143,17 @@ func appendEntries(to []Entry, st Stream, v any) []Entry {
 	items, _ := v.([]any)
 	for _, item := range items {
 		pair, _ := item.([]any)
-		if len(pair) == 2 {
-			to = append(to, Entry{Stream: st, ID: text(pair[0]), Fields: texts(pair[1])})
+		if len(pair) < 2 {
+			continue
 		}
+		e := Entry{Stream: st, ID: text(pair[0]), Fields: texts(pair[1])}
+		if long, ok := pair[1].(int64); ok {
+			e.Fields, e.Long = nil, int(long)
+		}
+		if len(pair) == 3 {
+			e.tries = int(number(pair[2]))
+		}
+		to = append(to, e)
 	}
 	return to
 }

@@ -3,7 +3,9 @@
 -- order; of a queue with a limit no more than that over both of its streams. It is
 -- one script because XREADGROUP's COUNT is per stream: three commands would bring
 -- three times what there is room for. What was read by a process that dies before
--- it claims is put back by a sweep; a replay reads further entries.
+-- it claims is put back by a sweep; a replay reads further entries. Long foreign
+-- entries do not travel, and it reads a few at a time, so that neither the reply nor
+-- the work grows with their bytes.
 --
 -- KEYS
 --   k +
@@ -13,24 +15,29 @@
 --   2 group      the consumer group
 --   3 consumer   the caller
 --   4 room       entries wanted in all
+--   5 long       bytes from which an entry does not travel
+--   6 enough     bytes after which it reads no more
 --   per stream, a +
 --   1 share      entries of the first pass; the second takes what room is left
 --   2 queue      number of its queue, the same for its resume stream
 --   3 most       entries of that queue in all
 -- RETURNS
---   a list of {stream number, entries} as XREADGROUP lists them
+--   a list of {stream number, entries} as XREADGROUP lists them; of a long entry its
+--   bytes instead of its fields
 -- ERRORS
 --   NOGROUP, raised: some stream has no group
---#include
+--#include weigh
 local n = tonumber(ARGV[1])
 local group = ARGV[2]
 local consumer = ARGV[3]
 local room = tonumber(ARGV[4])
+local long = tonumber(ARGV[5])
+local enough = tonumber(ARGV[6])
 local got, empty = {}, {}
 local shares, queues, left = {}, {}, {}
 
 for i = 1, n do
-  local a = 4 + (i - 1) * 3
+  local a = 6 + (i - 1) * 3
   local share = ARGV[a + 1]
   local queue = ARGV[a + 2]
   local most = ARGV[a + 3]
@@ -39,18 +46,23 @@ end
 
 local function take(i, most)
   most = math.min(most, room, left[queues[i]])
-  if most <= 0 or empty[i] then
-    return
-  end
   local k = i - 1
   local stream = KEYS[k + 1]
-  local reply = redis.call('XREADGROUP', 'GROUP', group, consumer, 'COUNT', most, 'STREAMS', stream, '>')
-  local entries = reply and reply[1] and reply[1][2] or {}
-  empty[i] = #entries < most
-  if #entries > 0 then
-    room = room - #entries
-    left[queues[i]] = left[queues[i]] - #entries
-    got[#got + 1] = { i, entries }
+  local taken = {}
+  while #taken < most and not empty[i] and enough > 0 do
+    local count = math.min(most - #taken, 8)
+    local reply = redis.call('XREADGROUP', 'GROUP', group, consumer, 'COUNT', count, 'STREAMS', stream, '>')
+    local entries = reply and reply[1] and reply[1][2] or {}
+    empty[i] = #entries < count
+    for _, e in ipairs(entries) do
+      enough = enough - weigh(e)
+      taken[#taken + 1] = travelling(e, long)
+    end
+  end
+  if #taken > 0 then
+    room = room - #taken
+    left[queues[i]] = left[queues[i]] - #taken
+    got[#got + 1] = { i, taken }
   end
 end
 

@@ -27,6 +27,8 @@ var (
 	enqueueScript   = load("enqueue")
 	adoptScript     = load("adopt")
 	readScript      = load("read")
+	entriesScript   = load("entries")
+	pieceScript     = load("piece")
 	claimScript     = load("claim")
 	advanceScript   = load("advance")
 	heartbeatScript = load("heartbeat")
