@@ -79,7 +79,7 @@ local function bury(id, entry, reason, detail, trace, reply)
   return 'DEAD'
 end
 
-local function adopt(k, a)
+local function adopt(k, a, entry_name)
   local keys = {
     trace = KEYS[k + 1],
     request = KEYS[k + 2],
@@ -90,7 +90,6 @@ local function adopt(k, a)
   }
   local reply = KEYS[k + 7]
   local width = tonumber(ARGV[a + 1])
-  local entry_name = ARGV[a + 2]
   local id = ARGV[a + 3]
   local verdict = ARGV[a + 4]
   local queue = ARGV[a + 5]
@@ -144,7 +143,7 @@ end
 local settled = {}
 local function one(k, a)
   local entry_name = ARGV[a + 2]
-  local answer = adopt(k, a)
+  local answer = adopt(k, a, entry_name)
   if answer ~= 'SKIP' then
     settled[#settled + 1] = short .. '/' .. entry_name
   end
