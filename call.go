@@ -69,6 +69,7 @@ type Frame struct {
 	Epoch  Epoch     `json:"epoch"`
 	Seq    uint64    `json:"seq"`
 	Type   FrameType `json:"type"`
+	Step   string    `json:"step,omitempty"` // the handler's step whose model says it; empty: a built-in kind's, or no model's
 	Data   string    `json:"data,omitempty"`
 	Result *Result   `json:"result,omitempty"` // of the final frame that ends following
 }

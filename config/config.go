@@ -67,8 +67,9 @@ type Worker struct {
 
 // Pipeline says how an operation is driven through its stages.
 type Pipeline struct {
-	MaxToolRounds int `yaml:"max_tool_rounds" default:"64" min:"1" max:"1000" desc:"How many times a model may ask for tools within one operation."`
-	EmbedBatch    int `yaml:"embed_batch" default:"96" min:"1" max:"2048" desc:"How many inputs one call of an embed operation has; a longer list goes in several calls. 96 is what all hosted APIs take; a small server of your own may want less."`
+	MaxToolRounds int      `yaml:"max_tool_rounds" default:"64" min:"1" max:"1000" desc:"How many times a model may ask for tools within one operation."`
+	ChatTools     []string `yaml:"chat_tools" desc:"Which of this worker's tools operations of kind chat may have offered and run, by name; \"*\": each. None by default: what a producer or a document in its prompt says is no order. A handler says itself what its calls may use."`
+	EmbedBatch    int      `yaml:"embed_batch" default:"96" min:"1" max:"2048" desc:"How many inputs one call of an embed operation has; a longer list goes in several calls. 96 is what all hosted APIs take; a small server of your own may want less."`
 }
 
 // Deliver says what happens to results.

@@ -156,7 +156,9 @@ func TestWorker_ToolsAndPermanentErrorsOfAHandler(t *testing.T) {
 		w.Handle("no", func(context.Context, *pipeline.Op) (any, error) {
 			return nil, lighterman.Permanent(errors.New("never"))
 		})
-		w.Handle("sum", func(ctx context.Context, op *pipeline.Op) (any, error) { return op.Ask(ctx, "sum", "1 and 2") })
+		w.Handle("sum", func(ctx context.Context, op *pipeline.Op) (any, error) {
+			return op.Ask(ctx, "sum", "1 and 2", pipeline.Tools("add"))
+		})
 	})
 	fleet.Script("sim", sim.Reply{ToolCalls: []lighterman.ToolCall{{Name: "add", Arguments: json.RawMessage(`{"A":1,"B":2}`)}}}, sim.Reply{Text: "3"})
 	sum := fleet.Enqueue(lighterman.Request{Kind: "sum", Body: json.RawMessage(`{}`)})

@@ -19,6 +19,7 @@ type Options struct {
 	Lease       time.Duration // default 5 s; what a killed worker held is taken over at once
 	MaxAttempts int           // default 5; retries wait 10 to 50 ms
 	Timeout     time.Duration // of Wait; default 15 s
+	ChatTools   []string      // as pipeline.chat_tools: which of Worker.Tool's the kind chat may use; default none
 
 	// Config declares models and pools, in YAML as in the configuration file: its
 	// models, pools, defaults and sim.faults count, nothing else of it does. Calls then

@@ -78,7 +78,9 @@ func TestPools_AllColdIsParkedAndGoesOn(t *testing.T) {
 func TestPools_TheDeadWorkersCallIsToldApart(t *testing.T) {
 	t.Parallel()
 	fleet := lightermantest.Run(t, lightermantest.Options{Config: twoMembers}, func(w *lightermantest.Worker) {
-		w.Handle("ask", func(ctx context.Context, op *pipeline.Op) (any, error) { return op.Ask(ctx, "it", "?") })
+		w.Handle("ask", func(ctx context.Context, op *pipeline.Op) (any, error) {
+			return op.Ask(ctx, "it", "?", pipeline.Tools("lookup"))
+		})
 	})
 	fleet.KillAt("after call", 1)
 	id := fleet.Enqueue(lighterman.Request{Kind: "ask", Model: "b", Body: []byte(`{}`)})

@@ -52,7 +52,8 @@ func newWorker(f *Fleet, name string) (*Worker, error) {
 	}
 	w.pipeline = pipeline.New(pipeline.Options{
 		Caller: models, Tools: toolCaller{w.tools, w}, Machine: statemachine.NewMachine(w.store), Codec: codec,
-		Frames: w.store, Model: func(kind string) string { return f.opts.Models[kind] }, Log: f.opts.Log, Edge: w.edge,
+		ChatTools: append([]string{lookup.Name}, f.opts.ChatTools...),
+		Frames:    w.store, Model: func(kind string) string { return f.opts.Models[kind] }, Log: f.opts.Log, Edge: w.edge,
 	})
 	if f.setup != nil {
 		f.setup(w)
@@ -79,7 +80,8 @@ func (w *Worker) Name() string { return w.name }
 // Handle makes f the handler of a kind.
 func (w *Worker) Handle(kind string, f pipeline.Func) { w.pipeline.Register(kind, f) }
 
-// Tool offers a Go function to models; see tool.Func.
+// Tool adds a Go function that models may call; see tool.Func, pipeline.Tools and
+// Options.ChatTools.
 func (w *Worker) Tool(t lm.Tool, run tool.Handler, options ...tool.Option) error {
 	return w.tools.Add(t, run, options...)
 }

@@ -50,7 +50,7 @@ func (s *Store) ReadFrames(ctx context.Context, id lm.TraceID, after string, mos
 		v := m.Values
 		frames[i] = lm.Frame{
 			ID: m.ID, Epoch: lm.Epoch(number(v["epoch"])), Seq: uint64(number(v["seq"])), //nolint:gosec // counts from 0
-			Type: lm.FrameType(text(v["type"])), Data: text(v["data"]),
+			Type: lm.FrameType(text(v["type"])), Step: text(v["step"]), Data: text(v["data"]),
 		}
 	}
 	return frames, nil

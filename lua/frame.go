@@ -18,10 +18,10 @@ func (s *Store) Frames(ctx context.Context, claim lm.Claim, frames []lm.Frame) e
 	c := call{
 		script: frameScript,
 		keys:   []string{s.keys.trace(claim.ID), s.keys.out(claim.ID)},
-		args:   append(make([]any, 0, 5+3*len(frames)), f.Owner, int64(f.Epoch), f.Token, framesKept, len(frames)),
+		args:   append(make([]any, 0, 5+4*len(frames)), f.Owner, int64(f.Epoch), f.Token, framesKept, len(frames)),
 	}
 	for _, fr := range frames {
-		c.args = append(c.args, fr.Seq, string(fr.Type), fr.Data)
+		c.args = append(c.args, fr.Seq, string(fr.Type), fr.Data, fr.Step)
 	}
 	v, err := s.run(ctx, c)
 	if IsOutOfMemory(err) {

@@ -18,6 +18,7 @@
 --   1 seq
 --   2 kind       a frame type
 --   3 data
+--   4 step       whose model says it; empty: the field is left out
 -- RETURNS
 --   OK, FENCED or NOTFOUND
 -- ERRORS
@@ -42,16 +43,21 @@ local held_epoch, last = string.match(t[4] or '', '^(%d+) (%d+)$')
 local resumed = held_epoch and held_epoch ~= epoch
 last = held_epoch == epoch and tonumber(last) or 0
 for i = 1, n do
-  local a = 5 + (i - 1) * 3
+  local a = 5 + (i - 1) * 4
   local seq = ARGV[a + 1]
   local kind = ARGV[a + 2]
   local data = ARGV[a + 3]
+  local step = ARGV[a + 4]
   if resumed and kind ~= 'reset' then
     redis.call('XADD', out, '*', 'epoch', epoch, 'seq', 0, 'type', 'reset', 'data', '')
   end
   resumed = false
   if tonumber(seq) > last then
-    redis.call('XADD', out, 'MAXLEN', '~', keep, '*', 'epoch', epoch, 'seq', seq, 'type', kind, 'data', data)
+    if step == '' then
+      redis.call('XADD', out, 'MAXLEN', '~', keep, '*', 'epoch', epoch, 'seq', seq, 'type', kind, 'data', data)
+    else
+      redis.call('XADD', out, 'MAXLEN', '~', keep, '*', 'epoch', epoch, 'seq', seq, 'type', kind, 'data', data, 'step', step)
+    end
     last = tonumber(seq)
   end
 end

@@ -39,6 +39,7 @@ var seed = maphash.MakeSeed()
 type backlog struct {
 	epoch lm.Epoch
 	seq   uint64 // of the last numbered frame
+	step  string // whose call says what comes now; empty: a built-in kind's, or no call's
 
 	open  []openFrame // not numbered; text that follows on text of its type is one
 	size  int         // of open, bytes
@@ -56,6 +57,7 @@ type backlog struct {
 // openFrame is a frame to which text may still be added.
 type openFrame struct {
 	kind lm.FrameType
+	step string
 	data []byte
 }
 
@@ -94,7 +96,11 @@ func (b *backlog) add(kind lm.FrameType, data string) {
 
 func (b *backlog) append(kind lm.FrameType, data string) {
 	text := kind == lm.FrameToken || kind == lm.FrameReasoning
-	if n := len(b.open); n > 0 && text && b.open[n-1].kind == kind && len(b.open[n-1].data) < frameSize {
+	step := ""
+	if ofModel(kind) {
+		step = b.step
+	}
+	if n := len(b.open); n > 0 && text && b.open[n-1].kind == kind && b.open[n-1].step == step && len(b.open[n-1].data) < frameSize {
 		b.open[n-1].data = append(b.open[n-1].data, data...)
 		b.size += len(data)
 		return
@@ -106,7 +112,7 @@ func (b *backlog) append(kind lm.FrameType, data string) {
 			room += frameSize - firstRoom
 		}
 	}
-	b.open = append(b.open, openFrame{kind, append(make([]byte, 0, room), data...)})
+	b.open = append(b.open, openFrame{kind, step, append(make([]byte, 0, room), data...)})
 	b.size += len(data) + frameCost
 }
 
@@ -148,15 +154,15 @@ func (b *backlog) forget() {
 // number gives the open frames their numbers, by which a repeated write is known.
 func (b *backlog) number() {
 	for i := range b.open {
-		b.numberOne(b.open[i].kind, string(b.open[i].data))
+		b.numberOne(b.open[i].kind, b.open[i].step, string(b.open[i].data))
 	}
 	clear(b.open)
 	b.open, b.size = b.open[:0], 0
 }
 
-func (b *backlog) numberOne(kind lm.FrameType, data string) {
+func (b *backlog) numberOne(kind lm.FrameType, step, data string) {
 	b.seq++
-	b.tried = append(b.tried, lm.Frame{Epoch: b.epoch, Seq: b.seq, Type: kind, Data: data})
+	b.tried = append(b.tried, lm.Frame{Epoch: b.epoch, Seq: b.seq, Type: kind, Step: step, Data: data})
 	switch kind {
 	case lm.FrameToken:
 		b.said = true
@@ -184,13 +190,13 @@ func (b *backlog) settle(text string) {
 	b.number()
 	switch {
 	case b.unsure || !b.holdsStartOf(text):
-		b.numberOne(lm.FrameReset, "")
+		b.numberOne(lm.FrameReset, "", "")
 	default:
 		text = text[b.length:]
 	}
 	for text != "" {
 		n := cut(text, settleSize)
-		b.numberOne(lm.FrameToken, strings.Clone(text[:n]))
+		b.numberOne(lm.FrameToken, "", strings.Clone(text[:n]))
 		text = text[n:]
 	}
 }

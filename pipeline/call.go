@@ -14,69 +14,92 @@ import (
 
 // Ask puts one user message to the operation's model and returns the answer's
 // text. Like a Step it is asked once: the answer is checkpointed under its name.
-// Tools that the worker has are offered to the model and run.
-func (o *Op) Ask(ctx context.Context, name, prompt string) (string, error) {
+// No tools are offered or run but those that Tools names: what the message quotes may
+// say what it likes.
+func (o *Op) Ask(ctx context.Context, name, prompt string, options ...CallOption) (string, error) {
 	body, err := json.Marshal(map[string]any{"messages": []map[string]string{{"role": "user", "content": prompt}}})
 	if err != nil {
 		return "", lm.Permanent(err)
 	}
-	answer, err := o.Chat(ctx, name, body)
+	answer, err := o.chat(ctx, name, body, optionsOf(callOptions{asks: true}, options))
 	return lm.Result{Body: answer.Body}.Text(), err
 }
 
 // Chat puts an OpenAI chat-completions body to a model: the body's, else the
-// request's. It runs the tools that the model asks for and returns the last
-// answer, with the usage of all rounds. Every round and every tool call is
-// checkpointed under the name.
-func (o *Op) Chat(ctx context.Context, name string, body json.RawMessage) (lm.Answer, error) {
+// request's. It offers the tools that the body brings, or those of the worker that Tools
+// names; of what the model calls, it runs the worker's that were offered so, and
+// returns the last answer, with the usage of all rounds. Every round and every tool call
+// is checkpointed under the name.
+func (o *Op) Chat(ctx context.Context, name string, body json.RawMessage, options ...CallOption) (lm.Answer, error) {
+	return o.chat(ctx, name, body, optionsOf(callOptions{tools: toolRights{named: true}}, options))
+}
+
+func (o *Op) chat(ctx context.Context, name string, body json.RawMessage, options callOptions) (lm.Answer, error) {
 	if err := o.use(name); err != nil {
 		return lm.Answer{}, err
 	}
-	return o.converse(ctx, "chat/"+name+"/", body, true)
+	body, err := options.body(body)
+	if err != nil {
+		return lm.Answer{}, err
+	}
+	return o.converse(ctx, name, "chat/"+name+"/", body, true, &options)
+}
+
+// utterance is one model call of a handler's step.
+type utterance struct {
+	step   string // whose frames it makes; empty: a built-in kind's
+	name   string // in the checkpoint
+	kind   string
+	silent bool
+	model  string // empty: whom the request or the body names
 }
 
 // infer makes one model call, or restores its answer. The caller records it.
-func (o *Op) infer(ctx context.Context, name, kind string, body json.RawMessage) (answer lm.Answer, restored bool, err error) {
-	if data, ok := o.lookup(name); ok {
+func (o *Op) infer(ctx context.Context, u utterance, body json.RawMessage) (answer lm.Answer, restored bool, err error) {
+	if data, ok := o.lookup(u.name); ok {
 		if err := json.Unmarshal(data, &answer); err == nil {
 			o.count(answer.Usage)
 			o.answered(answer)
-			o.feed.speaks()
+			o.feed.speaks(u.step, u.silent)
 			return answer, true, nil
 		}
 	}
-	answer, err = o.call(ctx, name, kind, o.model(kind, body), body, 0)
+	if u.model == "" {
+		u.model = o.model(u.kind, body)
+	}
+	answer, err = o.call(ctx, u, body, 0)
 	return answer, false, err
 }
 
 // call makes one model call, after so many tries of this claim for the same step. With
 // an error the answer's Tries alone is set.
-func (o *Op) call(ctx context.Context, name, kind, model string, body json.RawMessage, tried int) (lm.Answer, error) {
+func (o *Op) call(ctx context.Context, u utterance, body json.RawMessage, tried int) (lm.Answer, error) {
 	if err := o.enter(ctx, lm.Inferring); err != nil {
 		return lm.Answer{}, err
 	}
-	if model == "" {
-		return lm.Answer{}, lm.Errorf(lm.ProviderFailed, "the request names no model, and none that serves %s requests is known: `lighterman models --observed` says which backends could not be listed; or name a model", kind)
+	if u.model == "" {
+		return lm.Answer{}, lm.Errorf(lm.ProviderFailed, "the request names no model, and none that serves %s requests is known: `lighterman models --observed` says which backends could not be listed; or name a model", u.kind)
 	}
 	failpoint.At("inferring")
 	o.count(lm.Usage{})
 	r := &o.claim.Request
 	call := lm.Call{
-		Kind: kind, Model: model, Body: body, Key: o.Key(name), ID: o.claim.ID,
+		Kind: u.kind, Model: u.model, Body: body, Key: o.Key(u.name), ID: o.claim.ID,
 		Tenant: r.Tenant, Thread: r.Thread, Run: r.Run, Agent: r.Agent, Attempt: o.Attempt(), Try: tried,
 		Epoch: o.claim.Fence.Epoch, Last: o.lastModel(), Memo: &o.memo,
 		Lost: o.lost(),
 	}
-	speech := o.listen(ctx, kind, body)
+	speech := o.listen(ctx, u, body)
 	if speech != nil {
 		call.Stream = speech.take
 	}
 	defer func() { _ = speech.end(false) }() // of a call that fails, or a worker that dies here
-	o.edge("before call", name)
+	o.edge("before call", u.name)
 	began := time.Now()
 	answer, err := o.p.opts.Caller.Call(ctx, call)
 	o.p.opts.Metrics.stage(lm.Inferring, began)
 	if err != nil {
+		o.feed.failed(u.step)
 		o.went(answer.Route)
 		return lm.Answer{Tries: answer.Tries}, err
 	}
@@ -84,7 +107,7 @@ func (o *Op) call(ctx context.Context, name, kind, model string, body json.RawMe
 	if err := speech.end(true); err != nil {
 		return lm.Answer{}, err
 	}
-	o.edge("after call", name)
+	o.edge("after call", u.name)
 	if answer.Usage.Calls == 0 {
 		answer.Usage.Calls = 1
 	}
@@ -93,14 +116,13 @@ func (o *Op) call(ctx context.Context, name, kind, model string, body json.RawMe
 	return answer, nil
 }
 
-// listen has a call streamed: every one that makes one text, unless nobody wants
-// frames and its body says so, because who comes in its middle is to get it from the
-// start. nil: it is not.
-func (o *Op) listen(ctx context.Context, kind string, body json.RawMessage) *speech {
-	if o.p.opts.Frames == nil || kind == "embed" {
+// listen has a call streamed: every one of the step that is streamed which makes one
+// text, unless nobody wants frames and its body says so, because who comes in its middle
+// is to get it from the start. nil: it is not.
+func (o *Op) listen(ctx context.Context, u utterance, body json.RawMessage) *speech {
+	if o.p.opts.Frames == nil || u.kind == "embed" || !o.feed.speaks(u.step, u.silent) {
 		return nil
 	}
-	o.feed.speaks()
 	if a := asksOf(body); a.several || a.stream == no && !o.wanted() {
 		return nil
 	}

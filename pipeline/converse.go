@@ -16,21 +16,24 @@ import (
 // what they said, until it answers. prefix begins the names of the rounds. The
 // last answer is recorded only when keep is set: a kind that returns it at once
 // saves it with the finishing write.
-func (o *Op) converse(ctx context.Context, prefix string, body json.RawMessage, keep bool) (lm.Answer, error) {
-	talk, err := newTalk(body, o.p.opts.Tools)
+func (o *Op) converse(ctx context.Context, step, prefix string, body json.RawMessage, keep bool, options *callOptions) (lm.Answer, error) {
+	talk, err := newTalk(body, o.p.opts.Tools, options.tools)
 	if err != nil {
 		return lm.Answer{}, err
 	}
 	var usage lm.Usage
 	for round := 1; ; round++ {
 		name := prefix + "turn:" + strconv.Itoa(round)
-		answer, restored, err := o.infer(ctx, name, "chat", talk.body())
+		answer, restored, err := o.infer(ctx, utterance{step: step, name: name, kind: "chat", silent: options.silent, model: options.model}, talk.body())
 		if err != nil {
 			return lm.Answer{}, err
 		}
 		usage = usage.Add(answer.Usage)
 		message, calls := toolCalls(answer.Body)
-		if len(calls) == 0 || !talk.offered && !o.ours(calls) {
+		if len(calls) == 0 || !talk.runs(calls) {
+			if options.asks && len(calls) > 0 && (lm.Result{Body: answer.Body}).Text() == "" {
+				return lm.Answer{}, lm.Errorf(lm.ProviderFailed, "the model called a tool that it was not offered, and said nothing")
+			}
 			if keep && !restored {
 				err = o.saveAnswer(ctx, name, answer, lm.Inferring)
 			}
@@ -45,7 +48,7 @@ func (o *Op) converse(ctx context.Context, prefix string, body json.RawMessage, 
 				return lm.Answer{}, err
 			}
 		}
-		contents, err := o.runTools(ctx, prefix+"tool:"+strconv.Itoa(round), calls)
+		contents, err := o.runTools(ctx, talk, prefix+"tool:"+strconv.Itoa(round), calls)
 		if err != nil {
 			return lm.Answer{}, err
 		}
@@ -55,18 +58,6 @@ func (o *Op) converse(ctx context.Context, prefix string, body json.RawMessage, 
 	}
 }
 
-// ours reports whether all called tools are this worker's. Others are the
-// producer's, where it brought the tools: the answer goes back to it with the
-// calls.
-func (o *Op) ours(calls []toolCall) bool {
-	for _, c := range calls {
-		if o.p.opts.Tools == nil || !o.p.opts.Tools.Has(c.Function.Name) {
-			return false
-		}
-	}
-	return true
-}
-
 // toolsAtOnce bounds how many tools of one answer run at the same time.
 const toolsAtOnce = 8
 
@@ -74,7 +65,7 @@ const toolsAtOnce = 8
 // operation, and returns their contents in order. With the last one's result it
 // is recorded that inference goes on. After an error no further tool begins, and
 // those that run are waited for and recorded.
-func (o *Op) runTools(ctx context.Context, prefix string, calls []toolCall) ([]string, error) {
+func (o *Op) runTools(ctx context.Context, talk *talk, prefix string, calls []toolCall) ([]string, error) {
 	contents := make([]string, len(calls))
 	var open []int
 	for i, c := range calls {
@@ -100,7 +91,7 @@ func (o *Op) runTools(ctx context.Context, prefix string, calls []toolCall) ([]s
 				return context.Cause(going)
 			}
 			name := toolName(prefix, i, calls[i])
-			content, err := o.runTool(ctx, name, calls[i])
+			content, err := o.runTool(ctx, talk, name, calls[i])
 			if err != nil {
 				return err
 			}
@@ -124,11 +115,16 @@ func toolName(prefix string, i int, c toolCall) string {
 	return prefix + ":" + strconv.Itoa(i) + ":" + c.ID
 }
 
-func (o *Op) runTool(ctx context.Context, name string, c toolCall) (string, error) {
+func (o *Op) runTool(ctx context.Context, talk *talk, name string, c toolCall) (string, error) {
 	select {
 	case <-o.claim.Draining:
 		return "", lm.ErrHandOver
 	default:
+	}
+	if !talk.may(c.Function.Name) {
+		content := talk.unknown(c.Function.Name)
+		o.toolEnded(c, content, nil, 0)
+		return content, nil
 	}
 	failpoint.At("tool")
 	o.edge("before tool", name)

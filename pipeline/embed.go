@@ -34,7 +34,7 @@ func embed(ctx context.Context, op *Op) (any, error) {
 	}
 	ends := body.split(op.p.opts.EmbedBatch)
 	if len(ends) == 1 {
-		answer, _, err := op.infer(ctx, "turn:1", r.Kind, r.Body)
+		answer, _, err := op.infer(ctx, utterance{name: "turn:1", kind: r.Kind}, r.Body)
 		return answer, err
 	}
 	e := &embedding{op: op, body: body, ends: ends, pool: op.model(r.Kind, r.Body), done: make([]*vectors, len(ends)), tried: make([]int, len(ends))}
@@ -138,7 +138,7 @@ func (e *embedding) ask(ctx context.Context, i int, whom string) (*vectors, erro
 	if err != nil {
 		return nil, lm.Permanent(fmt.Errorf("encode a batch: %w", err))
 	}
-	answer, err := e.op.call(ctx, batchName(i), "embed", whom, body, e.tried[i])
+	answer, err := e.op.call(ctx, utterance{name: batchName(i), kind: "embed", model: whom}, body, e.tried[i])
 	e.tried[i] += max(answer.Tries, 1)
 	if err != nil {
 		return nil, err

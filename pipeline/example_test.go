@@ -49,7 +49,7 @@ func ExampleOp_Ask() {
 // for; the usage is that of all rounds.
 func ExampleOp_Chat() {
 	perform(nil, func(ctx context.Context, op *pipeline.Op) (any, error) {
-		answer, err := op.Chat(ctx, "pilot", json.RawMessage(`{"model":"sim-tools","messages":[{"role":"user","content":"Where?"}]}`))
+		answer, err := op.Chat(ctx, "pilot", json.RawMessage(`{"model":"sim-tools","messages":[{"role":"user","content":"Where?"}]}`), pipeline.Tools("lookup"))
 		return answer.Usage.Calls, err
 	})
 	// Output:

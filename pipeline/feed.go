@@ -23,6 +23,8 @@ type feed struct {
 	back  backlog
 	floor *speech // the call that is streamed; one at a time, or two texts would be one
 	spoke bool    // a chat or prompt call was made or restored: the text is to be the result's
+	first bool    // one of them was not silent: its step is the one that is streamed
+	step  string
 }
 
 // speech is one call that is streamed. Most are followed by nobody and cost little.
@@ -45,11 +47,28 @@ func newPen() *pen {
 	return &pen{some: make(chan struct{}, 1), full: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{})}
 }
 
-// speaks notes that models write the operation's text.
-func (f *feed) speaks() {
+// speaks notes that models write the operation's text, and reports whether this step is
+// the one that is streamed: the first whose calls are not silent. Which step is the
+// answer nobody knows before the end; to stream each would show a reader what is not the
+// result, and take it back. Where another step is the answer settle writes its text.
+func (f *feed) speaks(step string, silent bool) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.spoke = true
+	if silent {
+		return false
+	}
+	if !f.first {
+		f.first, f.step = true, step
+	}
+	return f.step == step
+}
+
+// failed lets another step be streamed than one that has failed: the Func may ask again.
+func (f *feed) failed(step string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.first = f.first && f.step != step
 }
 
 func (f *feed) spoken() bool {
@@ -67,6 +86,7 @@ func (f *feed) begin(ctx context.Context) *speech {
 		return nil
 	}
 	f.back.begin()
+	f.back.step = f.step
 	f.floor = &speech{feed: f, ctx: ctx}
 	return f.floor
 }
@@ -154,7 +174,7 @@ func (s *speech) end(answered bool) error {
 		f.mu.Unlock()
 		return nil
 	}
-	s.over, f.floor = true, nil
+	s.over, f.floor, f.back.step = true, nil, ""
 	p := s.pen
 	f.mu.Unlock()
 	if p != nil {

@@ -186,7 +186,7 @@ func TestFeed_NothingRunsOn(t *testing.T) {
 			})
 			func() {
 				defer func() { _ = recover() }()
-				_, _ = o.call(t.Context(), "turn:1", "chat", "m", nil, 0)
+				_, _ = o.call(t.Context(), utterance{name: "turn:1", kind: "chat", model: "m"}, nil, 0)
 			}()
 			if o.feed.floor != nil {
 				t.Errorf("%s, %v: the floor is kept", name, err)

@@ -105,7 +105,7 @@ func TestFrames_TheTextReadIsTheResult(t *testing.T) {
 			}
 			_, err = op.Ask(ctx, "b", "two")
 			return first, err
-		}, resets: 2},
+		}, kinds: "token"},
 		{name: "a Func's words beside a model's", req: lm.Request{Kind: "do", Body: body("stream", true)}, do: func(ctx context.Context, op *pipeline.Op) (any, error) {
 			said, err := op.Ask(ctx, "a", "one")
 			return said + " Source: a river.", errors.Join(err, op.Emit(ctx, lm.FrameToken, " Source: a river."))

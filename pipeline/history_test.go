@@ -36,7 +36,7 @@ func run(parts ...[2]string) program {
 				text, err = op.Ask(ctx, p[1], "what of "+p[1])
 			case "t":
 				var answer lm.Answer
-				answer, err = op.Chat(ctx, p[1], body("model", sim.Tools, "messages", user("tell "+p[1])))
+				answer, err = op.Chat(ctx, p[1], body("model", sim.Tools, "messages", user("tell "+p[1])), pipeline.Tools(pipeline.AnyTool))
 				text = lm.Result{Body: answer.Body}.Text()
 			}
 			if err != nil {

@@ -8,11 +8,11 @@ import (
 	lm "github.com/lighterman/lighterman"
 )
 
-// chat is the built-in kind chat: the request's body through the model and its
-// tools. The last answer is saved by the finishing write, so that a plain chat
+// chat is the built-in kind chat: the request's body through the model, and those of
+// the worker's tools that its operator allows. The last answer is saved by the finishing write, so that a plain chat
 // is four scripts in all.
 func chat(ctx context.Context, op *Op) (any, error) {
-	return op.converse(ctx, "", op.Request().Body, false)
+	return op.converse(ctx, "", "", op.Request().Body, false, &callOptions{tools: toolRights{names: op.p.opts.ChatTools}})
 }
 
 // prompt is the built-in kind prompt: one call with the completions body as it is. A
@@ -21,7 +21,7 @@ func chat(ctx context.Context, op *Op) (any, error) {
 // operations of their own have each its own retries.
 func prompt(ctx context.Context, op *Op) (any, error) {
 	r := op.Request()
-	answer, _, err := op.infer(ctx, "turn:1", r.Kind, r.Body)
+	answer, _, err := op.infer(ctx, utterance{name: "turn:1", kind: r.Kind}, r.Body)
 	return answer, err
 }
 

@@ -20,10 +20,9 @@ type Caller interface {
 	Call(ctx context.Context, call lm.Call) (lm.Answer, error)
 }
 
-// Tools are what models may call. Declared ones are offered with every chat that
-// brings no tools of its own; whatever the model then calls is called here, and
-// Call tells it of a name that does not exist.
-type Tools interface {
+// Toolbox has the tools that models may call: which of them, each call says. Declared
+// ones can be offered; Call tells a model of a name that does not exist.
+type Toolbox interface {
 	Declared() []lm.Tool
 	Has(name string) bool
 	Call(ctx context.Context, call lm.ToolCall) (content string, err error)
@@ -48,7 +47,8 @@ type Options struct {
 	Caller        Caller
 	Machine       *statemachine.Machine
 	Codec         *checkpoint.Codec
-	Tools         Tools                    // nil: none
+	Tools         Toolbox                  // nil: none
+	ChatTools     []string                 // of Tools, those that the kind chat offers and runs; AnyTool: each
 	Frames        Frames                   // nil: frames go nowhere
 	Model         func(kind string) string // the model of a request that names none; it may change at any time
 	MaxToolRounds int                      // default 64

@@ -42,7 +42,7 @@ func (w *world) rig(change func(*rig)) *rig {
 			r.calls.body(c.Body)
 			return r.sim.Call(ctx, c)
 		}),
-		Machine: statemachine.NewMachine(store), Codec: codec(w, checkpoint.Options{}), Frames: store,
+		Machine: statemachine.NewMachine(store), Codec: codec(w, checkpoint.Options{}), Frames: store, ChatTools: []string{pipeline.AnyTool},
 		Model: func(kind string) string {
 			return map[string]string{"chat": sim.Plain, "prompt": sim.Plain, "embed": sim.Embed}[kind]
 		},

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strings"
 
 	lm "github.com/lighterman/lighterman"
 )
@@ -15,26 +17,52 @@ type talk struct {
 	raw      json.RawMessage
 	fields   map[string]json.RawMessage // nil until the body is changed
 	messages []json.RawMessage
-	offered  bool // the tools in it are the worker's
+	toolbox  Toolbox
+	rights   toolRights
+	named    []string // tools that the body names and the rights let it
+	offered  []string // the tools in it are the worker's, these
 }
 
-// newTalk starts from a request's body, with the worker's tools where the body
-// brings none.
-func newTalk(body json.RawMessage, tools Tools) (*talk, error) {
-	t := &talk{raw: body}
-	if tools == nil {
-		return t, nil
-	}
-	declared := tools.Declared()
-	if len(declared) == 0 {
+// newTalk starts from a request's body, with those of the worker's tools that the rights
+// offer.
+func newTalk(body json.RawMessage, toolbox Toolbox, rights toolRights) (*talk, error) {
+	t := &talk{raw: body, toolbox: toolbox, rights: rights}
+	offers := t.offers()
+	brings := (rights.forced || rights.named) && bytes.Contains(body, []byte(`"tools"`))
+	if len(offers) == 0 && !brings {
 		return t, nil
 	}
 	if err := t.open(); err != nil {
 		return nil, err
 	}
-	if _, brought := t.fields["tools"]; brought {
+	list, brought := t.fields["tools"]
+	switch {
+	case brought && !rights.forced:
+		if rights.named {
+			t.named = toolNames(list)
+		}
 		return t, nil
+	case len(offers) > 0:
+		return t, t.offer(offers)
+	case brought:
+		for _, field := range []string{"tools", "tool_choice", "parallel_tool_calls"} {
+			delete(t.fields, field)
+		}
+		return t, t.close()
 	}
+	return t, nil
+}
+
+// offers are the declared tools that the rights say by name.
+func (t *talk) offers() []lm.Tool {
+	if t.toolbox == nil || len(t.rights.names) == 0 {
+		return nil
+	}
+	return slices.DeleteFunc(t.toolbox.Declared(), func(d lm.Tool) bool { return !t.rights.allow(d.Name) })
+}
+
+// offer puts tools into the body.
+func (t *talk) offer(declared []lm.Tool) error {
 	offers := make([]any, len(declared))
 	for i, d := range declared {
 		function := map[string]any{"name": d.Name, "description": d.Description}
@@ -42,13 +70,52 @@ func newTalk(body json.RawMessage, tools Tools) (*talk, error) {
 			function["parameters"] = d.Parameters
 		}
 		offers[i] = map[string]any{"type": "function", "function": function}
+		t.offered = append(t.offered, d.Name)
 	}
 	offer, err := json.Marshal(offers)
 	if err != nil {
-		return nil, lm.Permanent(fmt.Errorf("declare tools: %w", err))
+		return lm.Permanent(fmt.Errorf("declare tools: %w", err))
 	}
-	t.fields["tools"], t.offered = offer, true
-	return t, t.close()
+	t.fields["tools"] = offer
+	return t.close()
+}
+
+// toolNames are the functions that a body's list of tools names.
+func toolNames(list json.RawMessage) []string {
+	var tools []struct {
+		Function struct {
+			Name string `json:"name"`
+		} `json:"function"`
+	}
+	if json.Unmarshal(list, &tools) != nil {
+		return nil // the provider says what is wrong with it
+	}
+	names := make([]string, len(tools))
+	for i := range tools {
+		names[i] = tools[i].Function.Name
+	}
+	return names
+}
+
+// may reports whether a call of a tool is run here.
+func (t *talk) may(name string) bool {
+	return t.toolbox != nil && t.toolbox.Has(name) && (t.rights.allow(name) || slices.Contains(t.named, name))
+}
+
+// runs reports whether what a model called is run here: all of it, or, where the tools
+// were offered by the worker, whatever it made up too, of which it is told. Else the
+// answer is the end: the tools are the producer's, or nobody's.
+func (t *talk) runs(calls []toolCall) bool {
+	return len(t.offered) > 0 || !slices.ContainsFunc(calls, func(c toolCall) bool { return !t.may(c.Function.Name) })
+}
+
+// unknown is what a model is told that calls a tool which it may not.
+func (t *talk) unknown(name string) string {
+	content, err := json.Marshal(map[string]string{"error": fmt.Sprintf("no tool %q; there are: %s", name[:min(len(name), 64)], strings.Join(t.offered, ", "))})
+	if err != nil {
+		return `{"error":"no such tool"}`
+	}
+	return string(content)
 }
 
 func (t *talk) body() json.RawMessage { return t.raw }

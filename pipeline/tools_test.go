@@ -49,7 +49,7 @@ func toolContents(b json.RawMessage) []string {
 }
 
 func parallelTools(ctx context.Context, r *rig, op *pipeline.Op) (any, error) {
-	answer, err := op.Chat(ctx, "p", body("model", "three", "messages", user("go")))
+	answer, err := op.Chat(ctx, "p", body("model", "three", "messages", user("go")), pipeline.Tools(pipeline.AnyTool))
 	return lm.Result{Body: answer.Body}.Text(), err
 }
 
@@ -174,7 +174,9 @@ func TestChat_ToolsOfTheProducerGoBackToIt(t *testing.T) {
 func TestAsk_AToolThatDoesNotExistIsToldToTheModel(t *testing.T) {
 	each(t, func(w *world) {
 		r := w.rig(func(r *rig) { lookups(w, r.tools) })
-		r.register(func(ctx context.Context, _ *rig, op *pipeline.Op) (any, error) { return op.Ask(ctx, "q", "x") })
+		r.register(func(ctx context.Context, _ *rig, op *pipeline.Op) (any, error) {
+			return op.Ask(ctx, "q", "x", pipeline.Tools(pipeline.AnyTool))
+		})
 		r.sim.Push(sim.Plain, sim.Reply{ToolCalls: []lm.ToolCall{{Name: "lookdown"}}}, sim.Reply{Text: "well"})
 		if got := w.finish(r, w.claim(w.enqueue(kindRequest("test")))).Text(); got != "well" {
 			w.Errorf("answer %q", got)

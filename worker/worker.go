@@ -110,7 +110,7 @@ func (w *Worker) wire(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("sim.call_log: %w", err)
 	}
-	lookup, handler := tool.Lookup(calls.Tool)
+	lookup, handler := tool.Lookup(calls.Tool) // what simulated models ask for by themselves
 	if err := w.tools.Add(lookup, handler, tool.Hidden()); err != nil {
 		return err
 	}
@@ -126,7 +126,7 @@ func (w *Worker) wire(ctx context.Context) error {
 	}
 	w.pipeline = pipeline.New(pipeline.Options{
 		Caller: caller, Machine: statemachine.NewMachine(w.store), Codec: codec, Tools: w.tools, Frames: w.store,
-		Model:         w.defaults.model,
+		Model: w.defaults.model, ChatTools: append([]string{lookup.Name}, w.cfg.Pipeline.ChatTools...),
 		MaxToolRounds: w.cfg.Pipeline.MaxToolRounds, EmbedBatch: w.cfg.Pipeline.EmbedBatch, Metrics: metrics, Log: w.log,
 	})
 	options := consumer.Options{
@@ -154,7 +154,9 @@ func consumerQueues(cfg *config.Config) []consumer.Queue {
 // Handle makes f the handler of a kind, before Run.
 func (w *Worker) Handle(kind string, f pipeline.Func) { w.pipeline.Register(kind, f) }
 
-// Tool offers a Go function to models, before Run; see tool.Func.
+// Tool adds a Go function that models may call, before Run; see tool.Func. Which calls
+// may have it run they say themselves (pipeline.Tools), those of the kind chat by
+// pipeline.chat_tools in the configuration.
 func (w *Worker) Tool(t lm.Tool, run tool.Handler, options ...tool.Option) error {
 	return w.tools.Add(t, run, options...)
 }

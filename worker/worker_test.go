@@ -151,7 +151,9 @@ func TestRun_BuiltInKindsAndCustomFuncs(t *testing.T) {
 func TestTool_GoFunctionIsCalled(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	w := newWorker(t, settings(server))
+	cfg := settings(server)
+	cfg.Pipeline.ChatTools = []string{"weather"}
+	w := newWorker(t, cfg)
 	type place struct {
 		Query string `json:"query"`
 	}
