@@ -11,5 +11,8 @@
 // operations asked for) and ends with fleet.check, which holds the same
 // invariants against everything that is left (invariants_test.go). What a
 // worker held when it was killed or stopped is read at once (autopsy_test.go),
-// and the call log of the simulated models is held against that (ledger_test.go).
+// and the call log of the simulated models is held against that (ledger_test.go). It is
+// the provider's bill too: what the fleet, the operations and their results count must
+// be what it comes to (bill_test.go). A test that declares models says their prices
+// (fleet.prices).
 package e2e

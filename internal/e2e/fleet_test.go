@@ -32,6 +32,7 @@ type fleet struct {
 	client *producer.Client
 	lease  time.Duration
 	calls  string // path of the call log
+	prices prices // of the declared models
 
 	mu        sync.Mutex
 	asked     map[lm.TraceID]ask

@@ -27,6 +27,7 @@ func (f *fleet) check() {
 	f.checkDrained(records)
 	f.checkLifetimes()
 	f.checkCalls(records)
+	f.checkBill()
 }
 
 // checkEnded: each operation has exactly one terminal record, the wanted one

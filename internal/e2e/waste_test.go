@@ -39,6 +39,7 @@ func TestWaste_ByCrash(t *testing.T) {
 				t.Parallel()
 				f := newFleet(t, time.Second)
 				config := f.write(priced)
+				f.prices = prices{"paid": {Input: 1000, Output: 2000}, "held": {Input: 1000, Output: 2000}}
 				victim := tt.victim
 				victim.config = config
 				w := f.start(victim)

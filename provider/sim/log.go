@@ -30,6 +30,14 @@ type LogEntry struct {
 	Attempt int                `json:"attempt"`
 	Worker  string             `json:"worker"`
 	PID     int                `json:"pid"`
+	Usage   *Used              `json:"usage,omitempty"` // of a model's answer
+}
+
+// Used is what an answer was charged for, in tokens: what a vendor's bill says.
+type Used struct {
+	Input  int64 `json:"input"`
+	Cached int64 `json:"cached,omitempty"`
+	Output int64 `json:"output"`
 }
 
 // Log appends calls to a JSONL file that many processes may share: each line is

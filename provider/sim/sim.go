@@ -112,6 +112,8 @@ func (s *Sim) logged(ctx context.Context, c *lighterman.Call) (lighterman.Answer
 	event := EventEnd
 	if err != nil {
 		event = EventError
+	} else {
+		entry.Usage = &Used{Input: answer.Usage.Input, Cached: answer.Usage.Cached, Output: answer.Usage.Output}
 	}
 	if logErr := s.log.Append(event, entry); logErr != nil {
 		return lighterman.Answer{}, lighterman.Permanent(errors.Join(logErr, err))
