@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // Bounds and defaults of a request.
@@ -88,6 +89,8 @@ func (r *Request) validBody() error {
 		return errors.New("empty; want OpenAI JSON")
 	case r.Size() > MaxRequest:
 		return fmt.Errorf("request of %d bytes is over the bound of %d", r.Size(), MaxRequest)
+	case !utf8.Valid(r.Body): // which json.Valid lets pass, and no model API takes
+		return errors.New("not UTF-8")
 	case !json.Valid(r.Body):
 		return errors.New("not JSON: " + jsonProblem(r.Body))
 	}

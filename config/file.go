@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -72,6 +73,10 @@ func (f *file) syntax(err error) {
 	var e *yaml.LoadError
 	if !errors.As(err, &e) {
 		f.report(f.origin(1, 1), "", "%s", oneLine(err.Error()))
+		return
+	}
+	if line, column, ok := f.text.tabIndent(e.Mark.Line); ok {
+		f.report(f.origin(line, column), "", "not YAML: a tab in the indentation; want spaces")
 		return
 	}
 	message := e.Message
@@ -180,6 +185,9 @@ func unknownKey(path string, key *yaml.Node, t reflect.Type) string {
 	if key.ShortTag() == "!!merge" {
 		return "merge keys are not supported"
 	}
+	if hint := misplacedSecret(path, key.Value, t); hint != "" {
+		return hint
+	}
 	var names []string
 	for i := range t.NumField() {
 		names = append(names, specOf(t.Field(i)).name)
@@ -194,6 +202,23 @@ func unknownKey(path string, key *yaml.Node, t reflect.Type) string {
 		}
 	}
 	return message
+}
+
+// secretKeys are what people call a secret that they are about to write into the file.
+var secretKeys = []string{"api_key", "apikey", "api-key", "apiKey", "key", "token", "secret", "password", "passwd", "pass", "username", "user"}
+
+// misplacedSecret says where a secret goes instead; empty where the key is not one.
+func misplacedSecret(path, key string, t reflect.Type) string {
+	switch {
+	case !slices.Contains(secretKeys, key):
+		return ""
+	case t == reflect.TypeFor[Backend]():
+		return "no key stands in this file; name the variable that holds it with " + keyEnv + ", or the file with " + keyFile
+	case path == "redis":
+		return "user and password are part of redis.url (redis://USER:PASSWORD@HOST), or of the URL in redis.url_file"
+	default:
+		return ""
+	}
 }
 
 func join(path, name string) string {

@@ -24,6 +24,22 @@ func (t text) clamp(line, column int) (int, int) {
 	return line, min(max(column, 1), utf8.RuneCountInString(t.lines[line-1])+1)
 }
 
+// tabIndent finds a tab among the blanks before a line's text: in the line that the
+// parser stumbled over or, where it noticed late, the one before.
+func (t text) tabIndent(at int) (line, column int, ok bool) {
+	for _, n := range []int{at, at - 1} {
+		if n < 1 || n > len(t.lines) {
+			continue
+		}
+		text := t.lines[n-1]
+		blanks := text[:len(text)-len(strings.TrimLeft(text, " \t"))]
+		if i := strings.IndexByte(blanks, '\t'); i >= 0 {
+			return n, i + 1, true
+		}
+	}
+	return 0, 0, false
+}
+
 type position struct{ line, column int }
 
 // illegal finds what is not UTF-8 and control characters, for which the parser

@@ -82,7 +82,7 @@ sim: {faults: [{model: nope, kind: rude, rate: 2}]}
 	want := `3:41: backends[1].api_key_env: the provider sim has none
 5:51: models[0].price.input: -1 is out of range; want 0 to 1000000
 5:56: models[0].wieght: unknown
-6:22: models[1].backend: "y9" is not declared
+6:22: models[1].backend: "y9" is not declared (declared: o, s, sim)
 6:58: models[1].maintenance[0].cron: not a cron expression of five fields, as in 0 3 * * 0: expected exactly 5 fields, found 4: [0 3 * *]
 6:86: models[1].maintenance[1].cron: a day that no calendar has
 6:105: models[1].maintenance[1].for: 0s is out of range; want 1s to 168h
@@ -93,14 +93,14 @@ sim: {faults: [{model: nope, kind: rude, rate: 2}]}
 11:10: pools[1].id: "sim" is the name of a simulated model
 11:47: pools[1].members[0].weight: 0 is out of range; want 1 to 1000000
 11:62: pools[1].members[1].model_id: "c" is taken by pools[1].members[0].model_id in line 11
-11:77: pools[1].members[2].model_id: "claud" is not declared
+11:77: pools[1].members[2].model_id: "claud" is not declared (declared: a, b, c, sim, sim-slow, sim-tools, sim-flaky, sim-limited, ...)
 12:22: pools[2].members: all are failover_only; want at least one of role member
 12:76: pools[2].routing.home: "random": unknown; want deterministic, round_robin, first_healthy
 13:10: pools[3].id: "p" is taken by pools[2].id in line 12
 13:22: pools[3].members: missing
 13:61: pools[3].switch.max_switches_per_session: -1 is out of range; want 0 to 1000000
 13:75: pools[3].switch.on_quota: want true or false, got text
-14:24: sim.faults[0].model: "nope" is not declared
+14:24: sim.faults[0].model: "nope" is not declared (declared: a, c)
 14:36: sim.faults[0].kind: "rude": unknown; want rate_limited, overloaded, quota_exhausted, provider, timeout, stream_interrupted, unauthorized, model_not_found, context_overflow, invalid_request, content_filtered
 14:48: sim.faults[0].rate: 2 is out of range; want 0 to 1`
 	_, err := config.Parse("f", []byte(bad))

@@ -40,9 +40,6 @@ func (c *Config) problems() Errors {
 	v.worker(c.Worker)
 	v.queues(c.Queues)
 	v.routing(c)
-	v.report("defaults.chat", validModelName(c.Defaults.Chat))
-	v.report("defaults.prompt", validModelName(c.Defaults.Prompt))
-	v.report("defaults.embed", validModelName(c.Defaults.Embed))
 	return v.errors
 }
 

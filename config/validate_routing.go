@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/lighterman/lighterman"
 	"github.com/lighterman/lighterman/internal/utccron"
@@ -23,6 +24,7 @@ func (v *validation) routing(c *Config) {
 	names := map[string]string{}
 	models := v.models(c.Models, backends, names)
 	v.pools(c.Pools, models, names)
+	v.defaults(c, slices.Concat(models, keysOf(names)), backends)
 	v.groups(c.Groups, keysOf(backends), models)
 	for i, f := range c.Sim.Faults {
 		v.fault(f, c, backends, "sim.faults["+strconv.Itoa(i)+"]")
@@ -83,12 +85,22 @@ func validBaseURL(text string) error {
 	case u.RawQuery != "" || u.Fragment != "":
 		return errors.New("want an address without ? and #")
 	}
+	path := strings.TrimRight(u.Path, "/")
+	for _, call := range callPaths {
+		if base, ok := strings.CutSuffix(path, call); ok {
+			u.Path = base
+			return fmt.Errorf("the address of one kind of call, which is put behind it for each; want %s", u)
+		}
+	}
 	return nil
 }
 
+// callPaths are what model APIs have behind the base of their address.
+var callPaths = []string{"/chat/completions", "/completions", "/embeddings", "/responses", "/messages", "/models", "/api/chat", "/api/generate"}
+
 // models returns the names that a pool's members may have.
 func (v *validation) models(models []Model, backends, names map[string]string) []string {
-	known := SimModels()
+	var known []string
 	for i, m := range models {
 		path := "models[" + strconv.Itoa(i) + "]"
 		v.item(reflect.ValueOf(m), path)
@@ -110,7 +122,7 @@ func (v *validation) models(models []Model, backends, names map[string]string) [
 			}
 		}
 	}
-	return known
+	return append(known, SimModels()...)
 }
 
 func (v *validation) pools(pools []Pool, models []string, names map[string]string) {
@@ -126,6 +138,24 @@ func (v *validation) pools(pools []Pool, models []string, names map[string]strin
 			v.unique(names, p.ID, path+".id")
 		}
 		v.members(p.Members, models, path+".members")
+	}
+}
+
+// defaults holds the models of requests without one against what there is. One that
+// may be discovered is named after its backend, BACKEND/NAME.
+func (v *validation) defaults(c *Config, known []string, backends map[string]string) {
+	for _, d := range [][2]string{{"defaults.chat", c.Defaults.Chat}, {"defaults.prompt", c.Defaults.Prompt}, {"defaults.embed", c.Defaults.Embed}} {
+		path, name := d[0], d[1]
+		if err := validModelName(name); err != nil {
+			v.report(path, err)
+			continue
+		}
+		backend, _, discovered := strings.Cut(name, "/")
+		_, declared := backends[backend]
+		if slices.Contains(known, name) || discovered && (declared || len(c.Backends) == 0) {
+			continue
+		}
+		v.report(path, undeclared(name, known))
 	}
 }
 
@@ -199,7 +229,21 @@ func undeclared(name string, known []string) error {
 	if near := lighterman.DidYouMean(name, known); near != "" {
 		return fmt.Errorf("%s is not declared; did you mean %s?", quote(name), near)
 	}
-	return fmt.Errorf("%s is not declared", quote(name))
+	return fmt.Errorf("%s is not declared (declared: %s)", quote(name), few(known))
+}
+
+// few lists names, so many that a line has room for them.
+func few(names []string) string {
+	const most = 8
+	names = slices.DeleteFunc(slices.Clone(names), func(n string) bool { return n == "" })
+	if len(names) == 0 {
+		return "none"
+	}
+	text := strings.Join(names[:min(len(names), most)], ", ")
+	if len(names) > most {
+		text += ", ..."
+	}
+	return text
 }
 
 func keysOf(m map[string]string) []string {

@@ -47,3 +47,21 @@ func TestConfig_Commands(t *testing.T) {
 	}
 	plain.with("LIGHTERMAN_REDIS_URL_FILE=url").run("enqueue", "a").refused(exitRedis, "enqueue: redis |unreachable")
 }
+
+// TestConfigCheck_TellsOfAMissingKey, which is no mistake of the file.
+func TestConfigCheck_TellsOfAMissingKey(t *testing.T) {
+	t.Parallel()
+	s := newShell(t, "MY_KEY="+secret)
+	s.file("c.yaml", `backends:
+  - {id: a, provider: openai}
+  - {id: b, provider: openai, base_url: "http://127.0.0.1:1/v1", api_key_env: NOT_SET_HERE}
+  - {id: c, provider: anthropic, api_key_file: /no/such/file}
+  - {id: d, provider: vertex, project: p, location: l, credentials_file: /no/such/file}
+  - {id: e, provider: mistral, api_key_env: MY_KEY}
+`)
+	r := s.run("lighterman", "config", "check", "--config", "c.yaml")
+	r.failed(0, "check: backend a: no key; set OPENAI_API_KEY", "check: backend b: NOT_SET_HERE holds no key", `check: backend c: read "/no/such/file"`, "check: backend d: credentials_file: |no such file")
+	if r.out != "ok\n" {
+		t.Errorf("%q", r.out)
+	}
+}

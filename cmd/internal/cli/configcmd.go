@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"os"
 
 	"github.com/lighterman/lighterman/config"
 	"github.com/lighterman/lighterman/lua"
@@ -23,6 +24,11 @@ func configCommand() *cobra.Command {
 		if url := cfg.Redis.URL.Reveal(); url != "" {
 			if err := lua.ValidURL(url); err != nil {
 				return err
+			}
+		}
+		for i := range cfg.Backends {
+			if err := missingCredential(&cfg.Backends[i]); err != nil {
+				fmt.Fprintf(stderr, "check: %v (as seen from here; a worker needs it)\n", err)
 			}
 		}
 		fmt.Fprintln(c.OutOrStdout(), "ok")
@@ -55,4 +61,19 @@ func configCommand() *cobra.Command {
 		}}
 	cmd.AddCommand(check, print, schema, env)
 	return cmd
+}
+
+// missingCredential says what a backend's credential lacks in this environment. That is
+// no mistake of the file: it may be checked where no worker runs.
+func missingCredential(b *config.Backend) error {
+	if _, err := b.Credential(); err != nil {
+		return err
+	}
+	if b.CredentialsFile == "" {
+		return nil
+	}
+	if _, err := os.Stat(b.CredentialsFile); err != nil {
+		return fmt.Errorf("backend %s: credentials_file: %w", b.ID, err)
+	}
+	return nil
 }

@@ -254,6 +254,9 @@ func (f *enqueueFlags) requests(cmd *cobra.Command, args []string) ([]numbered, 
 	if args[0] == "" {
 		return nil, usagef("the prompt is empty")
 	}
+	if err := validUTF8([]byte(args[0])); err != nil {
+		return nil, usagef("the prompt: %w", err)
+	}
 	body, err := promptBody(f.template.Kind, args[0])
 	if err != nil {
 		return nil, err

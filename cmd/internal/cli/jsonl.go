@@ -3,12 +3,15 @@ package cli
 import (
 	"bufio"
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"strings"
+	"unicode/utf8"
 
 	lm "github.com/lighterman/lighterman"
 )
@@ -33,6 +36,9 @@ func (f *enqueueFlags) readFile(stdin io.Reader) ([]numbered, error) {
 	var list []numbered
 	for number := 1; ; number++ {
 		line, err := readLine(lines)
+		if number == 1 && isUTF16(line) {
+			return nil, usagef("%s: UTF-16; want UTF-8 (iconv -f UTF-16 -t UTF-8 makes it)", f.fileName())
+		}
 		if number == 1 {
 			line = bytes.TrimPrefix(line, []byte("\ufeff")) // Windows editors put it there
 		}
@@ -76,6 +82,9 @@ var batchKinds = map[string]string{"/v1/chat/completions": "chat", "/v1/completi
 
 func (r *lineReader) read(line []byte, number int) numbered {
 	n := numbered{request: r.template, line: number}
+	if n.bad = validUTF8(line); n.bad != nil {
+		return n
+	}
 	var probe map[string]json.RawMessage
 	if err := json.Unmarshal(line, &probe); err != nil {
 		n.bad = fmt.Errorf("want a JSON object: %w", jsonProblem(err))
@@ -93,7 +102,7 @@ func (r *lineReader) read(line []byte, number int) numbered {
 	r.seen[hash]++
 	n.request.Key = fmt.Sprintf("%s#%d", hash, r.seen[hash])
 	if n.customID != "" {
-		n.request.Key = "custom:" + n.customID + "/" + hash
+		n.request.Key = "custom:" + shortID(n.customID) + "/" + hash
 	}
 	return n
 }
@@ -105,7 +114,7 @@ func (r *lineReader) readBatch(line []byte, n *numbered) error {
 	}
 	kind, ok := batchKinds[b.URL]
 	switch {
-	case b.CustomID == "" || len(b.CustomID) > 128:
+	case b.CustomID == "" || utf8.RuneCountInString(b.CustomID) > 128:
 		return errors.New("custom_id: want 1 to 128 characters")
 	case b.Method != "POST":
 		return fmt.Errorf("method %q: want POST", clipText(b.Method))
@@ -120,6 +129,38 @@ func (r *lineReader) readBatch(line []byte, n *numbered) error {
 	r.customIDs[b.CustomID] = n.line
 	n.customID, n.request.Kind, n.request.Body = b.CustomID, kind, bytes.Clone(b.Body)
 	return nil
+}
+
+// shortID is a custom ID as a key has room for it: one of many bytes by its hash.
+func shortID(customID string) string {
+	if len(customID) <= 128 {
+		return customID
+	}
+	sum := sha256.Sum256([]byte(customID))
+	return hex.EncodeToString(sum[:])
+}
+
+// validUTF8 says where a text stops being UTF-8, as one in Latin-1 does. JSON's own
+// check lets it pass, and no model API takes it.
+func validUTF8(text []byte) error {
+	column := 1
+	for at := 0; at < len(text); column++ {
+		r, width := utf8.DecodeRune(text[at:])
+		if r == utf8.RuneError && width == 1 {
+			return fmt.Errorf("column %d (byte %d): 0x%02x is no UTF-8; is it Latin-1? iconv -f LATIN1 -t UTF-8 makes it UTF-8", column, at+1, text[at])
+		}
+		at += width
+	}
+	return nil
+}
+
+// isUTF16 reports whether a file begins as UTF-16 does: with its mark, or with every
+// other byte of the first ASCII characters zero.
+func isUTF16(line []byte) bool {
+	if bytes.HasPrefix(line, []byte{0xff, 0xfe}) || bytes.HasPrefix(line, []byte{0xfe, 0xff}) {
+		return true
+	}
+	return len(line) >= 2 && (line[0] == 0) != (line[1] == 0)
 }
 
 // jsonProblem says where a line stops being JSON, without quoting it.

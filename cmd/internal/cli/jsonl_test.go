@@ -182,3 +182,42 @@ func TestFile_SeveralProblemsOfOneLineStayOnOne(t *testing.T) {
 	s.fed(chatLine("1")).run("enqueue", "-", "--queue", "a b", "--kind", "c d").
 		refused(exitUsage, `stdin:1: kind: name "c d"|; queue: name "a b"`, "1 of 1 lines are bad")
 }
+
+// TestFile_WhatIsNoUTF8IsRefused with the place of the first byte that is none.
+func TestFile_WhatIsNoUTF8IsRefused(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	s := on(t, server)
+	latin1 := strings.Replace(chatLine("caf? au lait"), "?", "\xe9", 1)
+	s.file("latin1", chatLine("é")+"\n"+latin1+"\n"+batched("a", latin1)+"\n")
+	s.run("enqueue", "--file", "latin1").refused(exitUsage, "latin1:2: column 43 (byte 43): 0xe9 is no UTF-8; is it Latin-1?", "latin1:3: column |0xe9 is no UTF-8", "2 of 3 lines are bad")
+	for name, order := range map[string][2]int{"little": {0, 1}, "big": {1, 0}} {
+		for _, mark := range []string{"", "\ufeff"} {
+			var b strings.Builder
+			for _, r := range mark + chatLine("1") + "\n" {
+				pair := [2]byte{byte(r), byte(r >> 8)}
+				b.WriteByte(pair[order[0]])
+				b.WriteByte(pair[order[1]])
+			}
+			s.file(name, b.String())
+			s.run("enqueue", "--file", name).refused(exitUsage, name+": UTF-16; want UTF-8")
+		}
+	}
+	s.run("enqueue", "caf\xe9").refused(exitUsage, "the prompt: column 4 (byte 4): 0xe9 is no UTF-8")
+	if n := accepted(t, server); n != 0 {
+		t.Errorf("%d operations were enqueued", n)
+	}
+}
+
+// TestFile_CustomIDCountsCharacters, not bytes.
+func TestFile_CustomIDCountsCharacters(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	s := on(t, server)
+	long := strings.Repeat("日", 128)
+	s.fed(batched(long, chatLine("1"))+"\n"+batched(long[3:]+"本", chatLine("1"))+"\n").run("enqueue", "-").ok()
+	if n := accepted(t, server); n != 2 {
+		t.Errorf("%d operations, want 2", n)
+	}
+	s.fed(batched(long+"日", chatLine("1"))+"\n").run("enqueue", "-").refused(exitUsage, "custom_id: want 1 to 128 characters", "1 of 1")
+}
