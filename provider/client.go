@@ -59,7 +59,7 @@ func NewClient(o Options) *http.Client {
 		}
 	}
 	return &http.Client{
-		Transport:     &wire{base: base, timeouts: t, header: o.Header},
+		Transport:     &wire{base: base, timeouts: t, header: o.Header, queues: Local(o.BaseURL)},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }
@@ -69,7 +69,12 @@ type wire struct {
 	base     http.RoundTripper
 	timeouts Timeouts
 	header   map[string]string
+	queues   bool         // the server takes few calls at a time, and the others wait there
+	heard    atomic.Int64 // when it last sent anything of any answer, in Unix nanoseconds
 }
+
+// quiet is for how long a server that queues has sent nothing at all.
+func (w *wire) quiet() time.Duration { return time.Since(time.Unix(0, w.heard.Load())) }
 
 // RoundTrip satisfies http.RoundTripper.
 func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -77,7 +82,7 @@ func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
 	if !watched {
 		e = new(Exchange)
 	}
-	g := &guard{}
+	g := &guard{wire: w}
 	g.ctx, g.cancel = context.WithCancelCause(r.Context())
 	r = r.Clone(g.ctx)
 	if err := own(r); err != nil {
@@ -88,7 +93,8 @@ func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
 		r.Header.Set(name, value)
 	}
 	if e.Streaming {
-		g.timer = time.AfterFunc(w.timeouts.FirstByte, g.late)
+		g.timer = time.AfterFunc(time.Hour, g.late)
+		g.timer.Reset(w.timeouts.FirstByte) // from here on: late reads the field
 	}
 	resp, err := w.base.RoundTrip(r)
 	if err != nil {
@@ -129,6 +135,7 @@ func own(r *http.Request) error {
 
 // guard ends a request whose time is over.
 type guard struct {
+	wire   *wire
 	ctx    context.Context // of the request
 	cancel context.CancelCauseFunc
 	timer  *time.Timer // nil: no stream
@@ -136,11 +143,19 @@ type guard struct {
 	began  atomic.Bool // bytes have come
 }
 
-// late ends the request: it is the timer's.
+// late ends the request: it is the timer's. One that nothing has come of goes on while a
+// server that queues answers others: it waits for its turn there, and the time for the
+// first byte counts from the last sign of life.
 func (g *guard) late() {
-	if g.began.Load() {
+	switch first := g.wire.timeouts.FirstByte; {
+	case g.began.Load():
 		g.cancel(errIdle)
-	} else {
+	case g.wire.queues && g.wire.quiet() < first:
+		g.timer.Reset(first - g.wire.quiet())
+		if g.began.Load() { // meanwhile
+			g.timer.Reset(g.idle)
+		}
+	default:
 		g.cancel(errFirstByte)
 	}
 }
@@ -180,6 +195,9 @@ func (b *guarded) Read(p []byte) (int, error) {
 			err = b.guard.why(err)
 		}
 	case n > 0 && b.guard.timer != nil:
+		if b.guard.wire.queues {
+			b.guard.wire.heard.Store(time.Now().UnixNano())
+		}
 		b.guard.began.Store(true)
 		b.guard.timer.Reset(b.guard.idle)
 	}

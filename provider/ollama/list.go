@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -65,6 +66,7 @@ func (a *API) show(ctx context.Context, t tag) lm.Offering {
 	var w struct {
 		Capabilities []string                   `json:"capabilities"`
 		Info         map[string]json.RawMessage `json:"model_info"`
+		Parameters   string                     `json:"parameters"` // the Modelfile's
 	}
 	body, err := json.Marshal(map[string]string{"model": t.Name})
 	if err != nil {
@@ -76,7 +78,7 @@ func (a *API) show(ctx context.Context, t tag) lm.Offering {
 	case err != nil:
 		return lm.Offering{Name: t.Name}
 	}
-	o := lm.Offering{Name: t.Name, Window: window(w.Info), Can: can(w.Capabilities)}
+	o := lm.Offering{Name: t.Name, Window: least(window(w.Info), numCtx(w.Parameters)), Can: can(w.Capabilities)}
 	if t.Digest != "" {
 		a.mu.Lock()
 		a.shown[key] = o
@@ -99,13 +101,33 @@ func (a *API) forget(models []tag) {
 // window is the model's context length, which Ollama writes under its architecture's
 // name: llama.context_length. 0: it does not say.
 func window(info map[string]json.RawMessage) int {
-	n := 0
+	var n provider.Count
 	for name, raw := range info {
-		if strings.HasSuffix(name, ".context_length") && json.Unmarshal(raw, &n) == nil {
-			return n
+		if strings.HasSuffix(name, ".context_length") && n.UnmarshalJSON(raw) == nil && n > 0 {
+			return int(n)
 		}
 	}
 	return 0
+}
+
+// numCtx is with which context length a Modelfile has its model loaded, whatever the
+// server's usual one is: the parameter num_ctx, one of a line each. 0: it does not say.
+func numCtx(parameters string) int {
+	n := 0
+	for line := range strings.Lines(parameters) {
+		if words := strings.Fields(line); len(words) == 2 && words[0] == "num_ctx" {
+			n, _ = strconv.Atoi(words[1]) // 0 where it is none
+		}
+	}
+	return max(n, 0)
+}
+
+// least is the smaller of two lengths, of which 0 is unknown.
+func least(a, b int) int {
+	if a == 0 || b == 0 {
+		return max(a, b)
+	}
+	return min(a, b)
 }
 
 // can reads a list of capabilities; nil where there is none, as before Ollama 0.6.4.

@@ -4,7 +4,6 @@ package ollama
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
@@ -72,7 +71,7 @@ func (a *API) ask(ctx context.Context, method, path string, body []byte, into an
 	if err != nil {
 		return err
 	}
-	if json.Unmarshal(answer, into) != nil {
+	if provider.Decode(provider.WithoutMark(answer), into) != nil {
 		return lm.Errorf(lm.ProviderFailed, "%s: the answer is none of Ollama's", path)
 	}
 	return nil

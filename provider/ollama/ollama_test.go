@@ -169,3 +169,27 @@ func TestRealServer(t *testing.T) {
 		t.Errorf("no-such-model: %v", err)
 	}
 }
+
+// TestList_TheModelfilesContextLengthCounts: Ollama loads the model with num_ctx, and
+// cuts what is longer without an error.
+func TestList_TheModelfilesContextLengthCounts(t *testing.T) {
+	for name, c := range map[string]struct {
+		show string
+		want int
+	}{
+		"num_ctx":                   {`{"parameters":"stop                           \"<|end|>\"\nnum_ctx                        512\ntemperature 0.1","model_info":{"llama.context_length":2048}}`, 512},
+		"more than the model has":   {`{"parameters":"num_ctx 8192","model_info":{"llama.context_length":2048}}`, 2048},
+		"of a model that says none": {`{"parameters":"num_ctx 512","model_info":{}}`, 512},
+		"none":                      {`{"parameters":"stop num_ctx","model_info":{"llama.context_length":2048}}`, 2048},
+		"odd forms":                 {`{"parameters":7,"capabilities":"completion","model_info":{"llama.context_length":"2048"}}`, 2048},
+	} {
+		s, a := open(t)
+		s.Offer(lm.Offering{Name: "alpha"})
+		s.Decide(func(asked providertest.Asked) (providertest.Step, bool) {
+			return providertest.Step{Answer: &providertest.Response{Body: c.show}}, asked.Path == "/api/show"
+		})
+		if got, err := a.List(t.Context()); err != nil || len(got) != 1 || got[0].Window != c.want {
+			t.Errorf("%s: %+v, %v, want %d", name, got, err, c.want)
+		}
+	}
+}
