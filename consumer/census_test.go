@@ -23,7 +23,7 @@ func TestParity38_DeadConsumersAreRemovedOnlyWithNothingPending(t *testing.T) {
 			e.Fatal(err)
 		}
 		c := New(e.s, HandlerFunc(fine), quick(Options{Lease: time.Millisecond, Block: time.Millisecond}))
-		present := make(map[string]bool)
+		present := &heardOf{names: make(map[string]bool)}
 		e.until("both have been idle", func() bool {
 			cs, _ := e.s.Consumers(ctx, stream)
 			return len(cs) == 2 && cs[0].Idle > 10*time.Millisecond && cs[1].Idle > 10*time.Millisecond
@@ -31,7 +31,7 @@ func TestParity38_DeadConsumersAreRemovedOnlyWithNothingPending(t *testing.T) {
 		if err := c.count(ctx, stream, present); err != nil { // a minute has not passed
 			e.Fatal(err)
 		}
-		if cs, _ := e.s.Consumers(ctx, stream); len(cs) != 2 || len(present) != 0 {
+		if cs, _ := e.s.Consumers(ctx, stream); len(cs) != 2 || len(present.names) != 0 {
 			e.Errorf("consumers %v, present %v: removed too early", cs, present)
 		}
 		if n, err := e.s.Forget(ctx, stream, []string{"dead-with-work", "dead-and-done"}); n != 1 || err != nil {
@@ -57,7 +57,7 @@ func TestCensus_RemovesTheLongGone(t *testing.T) {
 		e.rdb.XGroupCreateConsumer(ctx, "{lm:0}:stream:default", lua.Group, "dead")
 		c := New(e.s, HandlerFunc(fine), quick(Options{Lease: time.Millisecond, Block: time.Millisecond, Census: 10 * time.Millisecond}))
 		e.until("the dead one is removed", func() bool {
-			if err := c.count(ctx, stream, map[string]bool{}); err != nil {
+			if err := c.count(ctx, stream, &heardOf{names: map[string]bool{}}); err != nil {
 				e.Fatal(err)
 			}
 			cs, _ := e.s.Consumers(ctx, stream)

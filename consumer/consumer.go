@@ -109,18 +109,18 @@ type Consumer struct {
 	log     zerolog.Logger
 	metrics *Metrics
 
-	slots   *slots
-	held    *held
-	gate    *gate
-	contact *contact
-	orders  *orders
-	hearing hearing
-	crew    *crew
-	beatNow chan struct{} // holds one value when a heartbeat is wanted at once
-	fleet   fleetSize
-	kill    chan struct{}
-	killed  sync.Once
-	runs    sync.WaitGroup // operations being run
+	slots    *slots
+	held     *held
+	gate     *gate
+	contacts contacts
+	orders   *orders
+	hearing  hearing
+	crew     *crew
+	beatNow  chan struct{} // holds one value when a heartbeat is wanted at once
+	fleet    fleetSize
+	kill     chan struct{}
+	killed   sync.Once
+	runs     sync.WaitGroup // operations being run
 
 	sweepFrom time.Time // no sweep before; Run sets it before it starts anything
 
@@ -140,7 +140,7 @@ func New(store *lua.Store, handler Handler, opts Options) *Consumer {
 	c := &Consumer{
 		store: store, handler: handler, opts: opts, owner: owner, metrics: opts.Metrics,
 		log:   opts.Log.With().Str("worker", owner).Logger(),
-		slots: newSlots(opts.Concurrency, opts.Queues...), held: newHeld(), gate: newGate(), contact: newContact(opts.Lease),
+		slots: newSlots(opts.Concurrency, opts.Queues...), held: newHeld(), gate: newGate(), contacts: newContacts(opts.Lease, store.Partitions(), store.Sharded()),
 		orders: newOrders(), crew: newCrew(), beatNow: make(chan struct{}, 1), kill: make(chan struct{}),
 	}
 	c.writes, c.stopWrites = context.WithCancel(context.Background())
@@ -160,13 +160,15 @@ func (c *Consumer) Running() int { return c.held.size() }
 // Stop cuts the drain short. An order to drain is as good as ctx's end. An error means that it could not start; afterwards
 // a lost Redis is waited for.
 func (c *Consumer) Run(ctx context.Context) error {
-	if err := c.store.EnsureGroups(ctx, c.allStreams()); err != nil {
+	if err := c.ensureGroups(ctx); err != nil {
 		if ctx.Err() != nil {
 			return nil // told to end before it began
 		}
 		return err
 	}
-	c.sweepFrom = c.firstSweep(ctx)
+	starting, started := c.soon(ctx)
+	defer started()
+	c.sweepFrom = c.firstSweep(starting)
 	reading, stopReading := context.WithCancel(ctx)
 	defer stopReading()
 	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
@@ -175,7 +177,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 	present, vanish := context.WithCancel(context.WithoutCancel(ctx)) // until nothing is pending here
 	defer vanish()
 
-	c.readOrders(ctx) // so that not even the first read is of a paused queue
+	c.readOrders(starting) // so that not even the first read is of a paused queue
 	var readers, roles, presence sync.WaitGroup
 	for p := range c.store.Partitions() {
 		readers.Go(func() { c.read(reading, p) })
@@ -234,14 +236,6 @@ func (c *Consumer) streams(partition int) []lua.Stream {
 		}
 	}
 	return streams
-}
-
-func (c *Consumer) allStreams() []lua.Stream {
-	var all []lua.Stream
-	for p := range c.store.Partitions() {
-		all = append(all, c.streams(p)...)
-	}
-	return all
 }
 
 // pause waits, and reports false when ctx ended first.

@@ -8,7 +8,7 @@ import (
 	"github.com/lighterman/lighterman/lua"
 )
 
-// contact remembers whether this worker reaches Redis. After contact was lost it
+// contact remembers whether this worker reaches one Redis server. After contact was lost it
 // takes over nothing for one lease: everybody's leases ran out meanwhile, and
 // those who live must be given the time to say so.
 type contact struct {
@@ -18,6 +18,27 @@ type contact struct {
 	lost   bool
 	sitOut time.Time // no takeover before
 }
+
+// contacts are those of the partitions: one for all on one server, and on a cluster,
+// whose servers may be lost one by one, one each. The fleet's own slot has one too.
+type contacts struct {
+	fleet      *contact
+	partitions []*contact
+}
+
+func newContacts(lease time.Duration, partitions int, sharded bool) contacts {
+	c := contacts{fleet: newContact(lease), partitions: make([]*contact, partitions)}
+	for p := range c.partitions {
+		c.partitions[p] = c.fleet
+		if sharded {
+			c.partitions[p] = newContact(lease)
+		}
+	}
+	return c
+}
+
+// contactWith is the contact with the server of a partition.
+func (c *Consumer) contactWith(partition int) *contact { return c.contacts.partitions[partition] }
 
 func newContact(lease time.Duration) *contact { return &contact{lease: lease} }
 

@@ -20,7 +20,7 @@ func (c *Consumer) fetch(ctx context.Context, h *hold, unread lua.Unread) (lm.Cl
 	claim := h.claim
 	for unread.Any() {
 		fetched, err := c.store.Fetch(ctx, claim, unread)
-		c.contact.note(err)
+		c.contactWith(claim.ID.Partition()).note(err)
 		if err == nil {
 			return fetched, nil
 		}

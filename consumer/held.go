@@ -83,6 +83,17 @@ func (s *held) size() int {
 	return len(s.byID)
 }
 
+// byPartition lists the holds of each partition that has any.
+func (s *held) byPartition() map[int][]*hold {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	holds := make(map[int][]*hold)
+	for id, h := range s.byID {
+		holds[id.Partition()] = append(holds[id.Partition()], h)
+	}
+	return holds
+}
+
 // all lists the holds, those of one partition when it is not negative.
 func (s *held) all(partition int) []*hold {
 	s.mu.Lock()

@@ -94,7 +94,7 @@ func TestInherit_NotAfterLostContact(t *testing.T) {
 			e.Fatal(err)
 		}
 		c := New(e.s, HandlerFunc(fine), quick(Options{}))
-		c.contact.note(lm.ErrUnavailable)
+		c.contacts.fleet.note(lm.ErrUnavailable)
 		if c.inherit(ctx, "dead") || e.state(id) != lm.Claimed || len(e.onRoster()) != 1 {
 			e.Errorf("taken over without contact: %s", e.state(id))
 		}

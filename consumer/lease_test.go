@@ -158,9 +158,9 @@ func TestHeartbeat_WithoutAnAnswerIsLostContact(t *testing.T) {
 		c := New(e.s, HandlerFunc(fine), quick(Options{Lease: brief}))
 		h := &hold{claim: e.die(c.Owner(), brief)[0]}
 		e.srv.Stop()
-		c.renew(ctx, 0, []*hold{h})
+		c.renew(ctx, map[int][]*hold{0: {h}})
 		e.srv.Cont()
-		if !c.contact.isLost() {
+		if !c.contacts.fleet.isLost() {
 			e.Error("the worker thinks that it has contact")
 		}
 		if h.renewed.Load() != 0 {

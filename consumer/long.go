@@ -47,7 +47,7 @@ func (c *Consumer) fill(batch []lua.Entry, takenOver bool) []lua.Entry {
 		return batch
 	}
 	filled, err := c.store.Fill(context.Background(), c.owner, batch[0], takenOver)
-	c.contact.note(err)
+	c.contactWith(batch[0].Stream.Partition).note(err)
 	if err != nil {
 		c.log.Warn().Err(err).Str("entry", filled.Names()).Msg("read a long entry; it waits for the sweep")
 		return nil

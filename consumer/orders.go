@@ -124,7 +124,7 @@ func (c *Consumer) readOrders(ctx context.Context) (now lua.Orders, ok bool) {
 	if ctx.Err() != nil {
 		return now, false
 	}
-	c.contact.note(err)
+	c.contacts.fleet.note(err)
 	if err != nil {
 		c.log.Warn().Err(err).Msg("read orders; the last ones stay")
 		return now, false

@@ -255,7 +255,7 @@ func TestOrders_LastKnownStayWhileRedisIsAway(t *testing.T) {
 		e.pauseQueue("a")
 		e.know("a", true, w)
 		w.dead.Store(true)
-		e.until("it has noticed", func() bool { return !w.contact.mayTakeOver() })
+		e.until("it has noticed", func() bool { return !w.contacts.fleet.mayTakeOver() })
 		if !w.orders.isPaused("a") {
 			e.Error("the pause was forgotten with the contact")
 		}

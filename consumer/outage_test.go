@@ -38,7 +38,7 @@ func TestParity30_ResultIsRecordedAfterARestart(t *testing.T) {
 		for range 2 {
 			e.come("the answers", done)
 		}
-		e.until("contact is lost", w.contact.isLost)
+		e.until("contact is lost", w.contacts.fleet.isLost)
 		<-time.After(errorPause) // the outage itself; the first writes have failed
 		e.srv.Restart()
 		e.ended(a, b)

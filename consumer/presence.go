@@ -94,7 +94,7 @@ func (w *watch) muster(ctx context.Context) {
 	w.mustered = time.Now()
 	every := 2 * c.opts.Announce
 	defer func() { w.musterAt = w.mustered.Add(every*9/10 + rand.N(every/5)) }()
-	c.contact.note(err)
+	c.contacts.fleet.note(err)
 	if err != nil {
 		c.failedTo(ctx, "read the roster", err)
 		return
@@ -146,7 +146,7 @@ func (w *watch) sample(ctx context.Context) time.Time {
 	if ctx.Err() != nil {
 		return idle
 	}
-	c.contact.answered(l.back.Sub(l.sent), err)
+	c.contacts.fleet.answered(l.back.Sub(l.sent), err)
 	if !planned.IsZero() {
 		l.late = l.back.Sub(planned) > c.opts.Presence.Sample
 	}
@@ -156,7 +156,7 @@ func (w *watch) sample(ctx context.Context) time.Time {
 	}
 	w.refused = time.Time{}
 	c.crew.setAble(true)
-	l.own, l.contact, l.present, l.deaf = p.Listening[c.owner], c.contact.mayTakeOver(), p.Listening, p.Deaf
+	l.own, l.contact, l.present, l.deaf = p.Listening[c.owner], c.contacts.fleet.mayTakeOver(), p.Listening, p.Deaf
 	for _, owner := range w.judge.take(l, m.others) {
 		w.bequeath(owner)
 	}

@@ -2,6 +2,7 @@ package consumer
 
 import (
 	"context"
+	"errors"
 
 	"github.com/lighterman/lighterman/lua"
 )
@@ -13,6 +14,9 @@ const maxHeirs = 64
 // maxPages bounds how many pages of 100 entries are taken over from one worker
 // and partition in one go.
 const maxPages = 1000
+
+// errNotNow ends a takeover while contact with a server is not what it should be.
+var errNotNow = errors.New("no takeovers at present")
 
 // heir is a dead worker, and whether all it left was taken over.
 type heir struct {
@@ -77,14 +81,20 @@ func (c *Consumer) inherit(ctx context.Context, owner string) bool {
 	}
 	c.log.Warn().Str("from", owner).Msg("worker is gone; taking over")
 	queues := c.crew.get().queues[owner]
-	for p := range c.store.Partitions() {
-		if err := c.inheritFrom(ctx, p, owner, queues); err != nil {
-			c.log.Warn().Err(err).Str("from", owner).Int("partition", p).Msg("take over; trying again")
-			return false
+	errs := c.perShard(ctx, func(ctx context.Context, partitions []int) error {
+		for _, p := range partitions {
+			if err := c.inheritFrom(ctx, p, owner, queues); err != nil {
+				c.log.Warn().Err(err).Str("from", owner).Int("partition", p).Msg("take over; trying again")
+				return err
+			}
+			if ctx.Err() != nil || !c.contactWith(p).mayTakeOver() {
+				return errNotNow
+			}
 		}
-		if ctx.Err() != nil || !c.contact.mayTakeOver() {
-			return false
-		}
+		return nil
+	})
+	if errors.Join(errs...) != nil {
+		return false
 	}
 	c.failedTo(ctx, "retire", c.store.Retire(ctx, owner))
 	return true
@@ -101,13 +111,13 @@ func (c *Consumer) inheritFrom(ctx context.Context, partition int, owner string,
 	streams := withQueues(withQueues(c.streams(partition), partition, counts.Queues()), partition, queues)
 	for range maxPages {
 		pending, err := c.store.PendingOf(ctx, owner, streams)
-		c.contact.note(err)
+		c.contactWith(partition).note(err)
 		if err != nil {
 			return err
 		}
 		left := false
 		for i, ids := range pending {
-			if len(ids) == 0 || ctx.Err() != nil || !c.contact.mayTakeOver() {
+			if len(ids) == 0 || ctx.Err() != nil || !c.contactWith(partition).mayTakeOver() {
 				continue
 			}
 			left = true

@@ -18,7 +18,7 @@ const errorPause = 250 * time.Millisecond
 // read is the reader of one partition: it reads what there is room for, claims
 // it and starts it.
 func (c *Consumer) read(ctx context.Context, partition int) {
-	r := &reader{c: c, partition: partition, wheel: newWheel(c.opts.Queues), backlog: true}
+	r := &reader{c: c, partition: partition, wheel: newWheel(c.opts.Queues), backlog: true, heard: !c.store.Sharded()}
 	defer func() { c.putBackUnclaimed(r.refused, "drain") }()
 	for c.gate.pass(ctx) {
 		free := r.room(ctx)
@@ -74,6 +74,7 @@ type reader struct {
 	c         *Consumer
 	partition int
 	wheel     *wheel
+	heard     bool        // its server answered the last read; no slots are taken for one that may be frozen
 	backlog   bool        // the last read was full: read by weights, without blocking
 	reached   int         // how many streams the last read was of
 	refused   []lua.Entry // read, but the claim was refused for memory
@@ -107,7 +108,7 @@ func (r *reader) next(at reach, free int) (entries, surplus []lua.Entry, err err
 	}
 	r.backlog = r.backlog || len(at.streams) > r.reached || r.isHeavy()
 	r.reached = len(at.streams)
-	if r.backlog {
+	if r.backlog && r.heard {
 		taken := r.c.slots.take(free)
 		if taken == 0 {
 			return nil, nil, nil // another partition's reader was faster
@@ -122,13 +123,14 @@ func (r *reader) next(at reach, free int) (entries, surplus []lua.Entry, err err
 	}
 	sent := time.Now()
 	entries, err = r.c.store.Block(r.c.owner, at.streams, count, at.block)
-	r.c.contact.answered(time.Since(sent)-at.block, err)
+	r.c.contactWith(r.partition).answered(time.Since(sent)-at.block, err)
 	r.weigh(entries, err)
 	perStream := make(map[lua.Stream]int)
 	for _, e := range entries {
 		perStream[e.Stream]++
 		r.backlog = r.backlog || perStream[e.Stream] == count
 	}
+	r.heard = r.heard || err == nil
 	entries, surplus = r.c.admit(entries)
 	return entries, surplus, err
 }
@@ -150,8 +152,15 @@ func (r *reader) deal(at reach, taken int) ([]lua.Entry, error) {
 	}
 	sent := time.Now()
 	entries, err := c.store.ReadWithin(context.Background(), c.owner, at.shares(taken, r.wheel.spin(taken, room)), taken, limits)
-	c.contact.answered(time.Since(sent), err)
+	c.contactWith(r.partition).answered(time.Since(sent), err)
 	r.weigh(entries, err)
+	if len(entries) > 0 && err != nil { // of one stream; what the others delivered is ours
+		if lua.IsNoGroup(err) {
+			err = c.store.EnsureGroups(context.Background(), c.streams(r.partition))
+		}
+		c.log.Warn().Err(err).Int("partition", r.partition).Msg("one stream could not be read; its group is made again")
+		err = nil
+	}
 	r.backlog = err == nil && len(entries) == taken
 	for _, e := range entries {
 		if _, limited := limits[e.Stream.Queue]; limited {
@@ -168,7 +177,7 @@ func (r *reader) deal(at reach, taken int) ([]lua.Entry, error) {
 // failed waits a little after an error. A group that is missing is made again and
 // read at once, but for one that is lost over and over.
 func (r *reader) failed(ctx context.Context, err error) {
-	r.backlog = true
+	r.backlog, r.heard = true, !r.c.store.Sharded()
 	if lua.IsNoGroup(err) {
 		r.c.log.Warn().Int("partition", r.partition).Msg("consumer group lost, creating it again")
 		again := time.Since(r.healed) < errorPause
@@ -231,7 +240,7 @@ func (c *Consumer) claim(batch []lua.Entry) (refused []lua.Entry) {
 	failpoint.At("read")
 	renewed := c.held.since() // before the sending: the lease may run from then on
 	claims, err := c.store.Claim(context.Background(), c.owner, c.opts.Lease, batch)
-	c.contact.note(err)
+	c.contactWith(batch[0].Stream.Partition).note(err)
 	if err != nil {
 		c.slots.release(queue, len(batch))
 		c.log.Warn().Err(err).Int("entries", len(batch)).Msg("claim; the entries wait for the sweep")
@@ -313,7 +322,7 @@ func (c *Consumer) adopt(batch []lua.Entry) (claimable []lua.Entry, gone int) {
 		return batch, 0
 	}
 	adoptions, err := c.store.Adopt(context.Background(), c.owner, foreign)
-	c.contact.note(err)
+	c.contactWith(batch[0].Stream.Partition).note(err)
 	if err != nil {
 		c.log.Warn().Err(err).Int("entries", len(foreign)).Msg("adopt; the entries wait for the sweep")
 	}
@@ -366,7 +375,7 @@ func (c *Consumer) putBackUnclaimed(entries []lua.Entry, cause string) {
 // takeover puts entries back and counts what came of it.
 func (c *Consumer) takeover(ctx context.Context, cause string, leased bool, taken []lua.Taken) (moved int, err error) {
 	returned, err := c.store.Takeover(ctx, c.owner, cause, leased, taken)
-	c.contact.note(err)
+	c.contactWith(taken[0].Entry.Stream.Partition).note(err)
 	if err != nil {
 		return 0, err
 	}

@@ -3,6 +3,7 @@ package consumer
 import (
 	"cmp"
 	"context"
+	"errors"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -193,15 +194,26 @@ func (c *Consumer) failedTo(ctx context.Context, what string, err error) {
 func (c *Consumer) retire() {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
-	for p := range c.store.Partitions() {
-		pending, err := c.store.PendingOf(ctx, c.owner, c.streams(p))
-		if err != nil || slices.ContainsFunc(pending, func(ids []string) bool { return len(ids) > 0 }) {
-			c.log.Debug().Err(err).Msg("leave: something is pending here; the others take it over")
-			return
+	errs := c.perShard(ctx, func(ctx context.Context, partitions []int) error {
+		for _, p := range partitions {
+			pending, err := c.store.PendingOf(ctx, c.owner, c.streams(p))
+			if err != nil {
+				return err
+			}
+			if slices.ContainsFunc(pending, func(ids []string) bool { return len(ids) > 0 }) {
+				return errPendingHere
+			}
 		}
+		return nil
+	})
+	if err := errors.Join(errs...); err != nil {
+		c.log.Debug().Err(err).Msg("leave: something is pending here; the others take it over")
+		return
 	}
 	c.failedTo(ctx, "retire", c.store.Retire(ctx, c.owner))
 }
+
+var errPendingHere = errors.New("entries are pending with this worker")
 
 // except is a list without one name.
 func except(names []string, name string) []string {

@@ -169,7 +169,7 @@ func (c *Consumer) untilWritten(h *hold, d decision, write func() error) {
 		from := h.claim.Fence.State()
 		err := write()
 		failpoint.At("after_end")
-		c.contact.note(err)
+		c.contactWith(h.claim.ID.Partition()).note(err)
 		switch {
 		case err == nil:
 			c.metrics.ended(d)

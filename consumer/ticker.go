@@ -37,7 +37,7 @@ func (c *Consumer) tick(ctx context.Context, partition int) {
 		if ctx.Err() != nil {
 			return
 		}
-		c.contact.answered(time.Since(sent), err)
+		c.contactWith(partition).answered(time.Since(sent), err)
 		if err != nil {
 			c.log.Warn().Err(err).Int("partition", partition).Msg("tick")
 			continue
@@ -54,7 +54,7 @@ func (c *Consumer) tick(ctx context.Context, partition int) {
 		c.promote(ctx, partition, due)
 		c.wake(ctx, partition, due.Waits)
 		c.expire(ctx, partition, due.Deadlines)
-		if c.contact.mayTakeOver() && !time.Now().Before(c.sweepFrom) {
+		if c.contactWith(partition).mayTakeOver() && !time.Now().Before(c.sweepFrom) {
 			for _, s := range due.Stalled {
 				c.sweep(ctx, s)
 			}
@@ -130,7 +130,7 @@ func (c *Consumer) expire(ctx context.Context, partition int, ids []lm.TraceID) 
 func (c *Consumer) sweep(ctx context.Context, s lua.Stalled) {
 	for from := s.From; from != "" && ctx.Err() == nil; {
 		taken, next, err := c.store.Idle(ctx, c.owner, s.Stream, c.opts.Lease, from)
-		c.contact.note(err)
+		c.contactWith(s.Stream.Partition).note(err)
 		if err != nil {
 			c.log.Warn().Err(err).Str("queue", s.Stream.Queue).Msg("sweep")
 			return

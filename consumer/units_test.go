@@ -253,15 +253,15 @@ func TestFleetSize_LargeFleetAsksAboutAsOftenAsFour(t *testing.T) {
 // A reader that finds no slot, because another partition's was faster, asks Redis
 // for nothing (here there is none) and takes that for no sign of life.
 func TestReader_WithoutASlotReadsNothing(t *testing.T) {
-	c := New(nil, nil, Options{Concurrency: 1})
+	c := New(lua.NewStore(nil, nil, lua.Options{}), nil, Options{Concurrency: 1})
 	c.slots.take(1)
-	c.contact.note(lm.ErrUnavailable)
+	c.contacts.fleet.note(lm.ErrUnavailable)
 	r := &reader{c: c, wheel: newWheel(c.opts.Queues), backlog: true}
 	entries, surplus, err := r.next(reach{streams: []lua.Stream{{Queue: "default"}}}, 1)
 	if len(entries) != 0 || len(surplus) != 0 || err != nil || !r.backlog {
 		t.Errorf("%v, %v, %v", entries, surplus, err)
 	}
-	if !c.contact.lost {
+	if !c.contacts.fleet.lost {
 		t.Error("a read that was not made was taken for contact")
 	}
 }

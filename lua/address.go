@@ -121,6 +121,7 @@ func (a *address) client(readTimeout time.Duration, connections int, name string
 		o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 		o.PoolSize, o.ClientName = max(o.PoolSize, connections), name
 		o.CredentialsProviderContext, o.OnConnect = as.credentials, as.connected
+		o.DisableRoutingPolicies = true            // keys say where a command goes; the table of commands would be asked of any server, also a frozen one
 		o.ClusterStateReloadInterval = time.Second // how soon a new master is found, docs/failures.md
 		return redis.NewClusterClient(&o)
 	case a.sentinel != nil:

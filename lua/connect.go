@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strconv"
 	"strings"
 	"sync"
@@ -31,6 +32,10 @@ func (urlError) Unwrap() []error { return []error{ErrRedis, ErrURL} }
 
 // dialTimeout bounds the first contact and every reconnect.
 const dialTimeout = 5 * time.Second
+
+// masterPatience bounds what is asked of one master of a cluster at the start, so
+// that one that is frozen holds up no worker for long.
+const masterPatience = 1500 * time.Millisecond
 
 // Open connects to the Redis of a URL and checks that it is fit: reachable, our
 // password, 7.0 or newer, never evicting, and with the fleet's number of
@@ -67,7 +72,7 @@ func Connect(rawURL string, opts Options) (*Store, error) {
 	// Connections are made when they are needed.
 	name := newBlockingName()
 	as := newAccess(at, opts.ReadURL)
-	s := NewStore(at.client(5*time.Second, 16, "", as), at.client(10*time.Second, 2*opts.Partitions+4+FollowReaders, name, as), opts)
+	s := NewStore(at.client(5*time.Second, 16+opts.Partitions, "", as), at.client(10*time.Second, 2*opts.Partitions+4+FollowReaders, name, as), opts)
 	s.blockingName, s.access = name, as
 	return s, nil
 }
@@ -144,27 +149,55 @@ func (s *Store) onMasters(ctx context.Context, at string, f func(context.Context
 	if !ok {
 		return f(ctx, s.rdb)
 	}
-	var mu sync.Mutex
-	answered := false
-	var unreachable error
-	err := cluster.ForEachMaster(ctx, func(ctx context.Context, rdb *redis.Client) error {
-		err := f(ctx, rdb)
-		mu.Lock()
-		defer mu.Unlock()
-		if IsPassing(err) {
-			unreachable = err
-			return nil
-		}
-		answered = true
-		return err
-	})
-	switch {
-	case err != nil && !errors.Is(err, ErrRedis):
+	masters, err := mastersOf(ctx, cluster)
+	if err != nil {
 		return unfit(at, err) // not even the list of masters was to be had
-	case err == nil && !answered:
+	}
+	errs := make([]error, len(masters))
+	var asked sync.WaitGroup
+	for i, rdb := range masters {
+		asked.Go(func() {
+			ctx, cancel := context.WithTimeout(ctx, masterPatience)
+			defer cancel()
+			errs[i] = f(ctx, rdb)
+		})
+	}
+	asked.Wait()
+	answered, unreachable := false, error(nil)
+	for _, err := range errs {
+		if err != nil && !IsPassing(err) {
+			return err
+		}
+		if err == nil {
+			answered = true
+		} else {
+			unreachable = err
+		}
+	}
+	if !answered {
 		return unreachable
 	}
-	return err
+	return nil
+}
+
+// mastersOf lists the masters. The client asks for them a server that it chooses by
+// chance, so that one that is frozen must not use up all the time.
+func mastersOf(ctx context.Context, cluster *redis.ClusterClient) (masters []*redis.Client, err error) {
+	for {
+		found := make(chan *redis.Client, 1024)
+		limited, cancel := context.WithTimeout(ctx, masterPatience)
+		err = cluster.ForEachMaster(limited, func(_ context.Context, rdb *redis.Client) error { found <- rdb; return nil })
+		cancel()
+		close(found)
+		var late net.Error
+		if err != nil && ctx.Err() == nil && errors.As(err, &late) && late.Timeout() {
+			continue
+		}
+		for rdb := range found {
+			masters = append(masters, rdb)
+		}
+		return masters, err
+	}
 }
 
 // checkServer looks at one server.

@@ -80,7 +80,8 @@ local function one(k, a)
   if waits then
     last, path = 'R', 'R'
   end
-  if not has_room(stats, limit, (waits and 'delayed:' or 'waiting:') .. queue) then
+  local place = (waits and 'delayed:' or 'waiting:') .. queue
+  if not has_room(stats, limit, place) then
     return 'QUEUEFULL'
   end
 
@@ -109,6 +110,7 @@ local function one(k, a)
     add('entry', 'stream:' .. queue .. '/' .. redis.call('XADD', stream, '*', 't', id))
   end
   create(keys, { id = id, body = body, hash = hash, fields = fields, unique = keyed })
+  take_place(place)
   moved(queue, '', last)
   return 'OK'
 end

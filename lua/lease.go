@@ -26,15 +26,19 @@ func (s *Store) LeaseJanitor(ctx context.Context, owner string, lease time.Durat
 	}
 	_, _ = pipe.Exec(ctx) // each command has its own error
 	var mine []int
+	var failed error
 	for p, cmd := range cmds {
 		switch err := cmd.Err(); {
 		case err == nil:
 			mine = append(mine, p)
 		case !errors.Is(err, redis.Nil):
-			return mine, fmt.Errorf("take the janitor's lease: %w", err)
+			failed = fmt.Errorf("take the janitor's lease: %w", err)
 		}
 	}
-	return mine, nil
+	if len(mine) > 0 {
+		return mine, nil // the others are another turn's
+	}
+	return nil, failed
 }
 
 // RenewJanitor renews the leases, and reports false when one of them is

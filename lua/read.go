@@ -59,7 +59,8 @@ type Share struct {
 
 // Read takes up to room entries of one partition without blocking: first each
 // stream's share in the given order, then whatever is left in the same order.
-// An error for which IsNoGroup holds means that EnsureGroups is due.
+// An error for which IsNoGroup holds means that EnsureGroups is due; what other streams
+// delivered comes with it.
 func (s *Store) Read(ctx context.Context, consumer string, shares []Share, room int) ([]Entry, error) {
 	return s.ReadWithin(ctx, consumer, shares, room, nil)
 }
@@ -94,6 +95,9 @@ func (s *Store) ReadWithin(ctx context.Context, consumer string, shares []Share,
 		pair, err := list(g, 2)
 		if err != nil {
 			return nil, err
+		}
+		if number(pair[0]) == 0 {
+			return entries, fmt.Errorf("read: %s", text(pair[1]))
 		}
 		entries = appendEntries(entries, shares[number(pair[0])-1].Stream, pair[1])
 	}

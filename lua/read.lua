@@ -22,10 +22,11 @@
 --   2 queue      number of its queue, the same for its resume stream
 --   3 most       entries of that queue in all
 -- RETURNS
---   a list of {stream number, entries} as XREADGROUP lists them; of a long entry its
---   bytes instead of its fields
+--   a list of {stream number, entries} as XREADGROUP lists them, of a long entry its
+--   bytes instead of its fields; a last {0, text} is the error of a stream that was left
+--   out, as others' entries were delivered
 -- ERRORS
---   NOGROUP, raised: some stream has no group
+--   NOGROUP: nothing was delivered, and some stream has no group
 --#include weigh
 local n = tonumber(ARGV[1])
 local group = ARGV[2]
@@ -33,7 +34,7 @@ local consumer = ARGV[3]
 local room = tonumber(ARGV[4])
 local long = tonumber(ARGV[5])
 local enough = tonumber(ARGV[6])
-local got, empty = {}, {}
+local got, empty, refused = {}, {}, nil
 local shares, queues, left = {}, {}, {}
 
 for i = 1, n do
@@ -51,8 +52,13 @@ local function take(i, most)
   local taken = {}
   while #taken < most and not empty[i] and enough > 0 do
     local count = math.min(most - #taken, 8)
-    local reply = redis.call('XREADGROUP', 'GROUP', group, consumer, 'COUNT', count, 'STREAMS', stream, '>')
-    local entries = reply and reply[1] and reply[1][2] or {}
+    local reply = redis.pcall('XREADGROUP', 'GROUP', group, consumer, 'COUNT', count, 'STREAMS', stream, '>')
+    local entries = {}
+    if reply and reply.err then
+      refused = reply
+    else
+      entries = reply and reply[1] and reply[1][2] or {}
+    end
     empty[i] = #entries < count
     for _, e in ipairs(entries) do
       enough = enough - weigh(e)
@@ -72,4 +78,7 @@ end
 for i = 1, n do
   take(i, room)
 end
-return got
+if refused and #got > 0 then
+  got[#got + 1] = { 0, refused.err }
+end
+return #got == 0 and refused or got

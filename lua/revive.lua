@@ -110,6 +110,7 @@ local function one(k, a)
   if has_letter then
     redis.call('XDEL', dead, t[6])
   end
+  take_place('waiting:' .. queue)
   moved(queue, '', 'Q')
   return 'OK'
 end

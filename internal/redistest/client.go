@@ -42,6 +42,7 @@ func clusterOptions(o *redis.Options) *redis.ClusterOptions {
 		MaxRetries:                 -1,
 		MaxRedirects:               3,
 		ClusterStateReloadInterval: time.Second,
+		DisableRoutingPolicies:     true, // as Open has it
 		DialerRetries:              o.DialerRetries,
 		DialTimeout:                o.DialTimeout,
 		ReadTimeout:                o.ReadTimeout,

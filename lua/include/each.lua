@@ -14,6 +14,16 @@ local function raise(answer)
   return text
 end
 
+-- code(text): the code word of an error's text.
+local function code(text)
+  for _, word in ipairs({'OOM', 'WRONGTYPE', 'NOPERM'}) do
+    if string.find(text, word, 1, true) then
+      return word
+    end
+  end
+  return 'ERROR'
+end
+
 -- each(n, k, keys, a, args, one): calls one(k, a) for n operations whose slots
 -- follow KEYS[k] and ARGV[a], `keys` and `args` of them each (args 0: the
 -- operation's first slot holds its width), and returns the answers in order. An
@@ -23,13 +33,7 @@ local function each(n, k, keys, a, args, one)
   for i = 1, tonumber(n) do
     local ok, answer = pcall(one, k, a)
     if not ok then
-      local text = raise(answer)
-      answer = 'ERROR'
-      for _, code in ipairs({'OOM', 'WRONGTYPE', 'NOPERM'}) do
-        if string.find(text, code, 1, true) then
-          answer = code
-        end
-      end
+      answer = code(raise(answer))
     end
     answers[i] = answer
     k = k + keys
