@@ -13,8 +13,9 @@ import (
 // hold is one claim that this worker has. Its context ends with a cause when the
 // claim is lost or wanted back.
 type hold struct {
-	claim    lm.Claim // as it was answered: without what was Unread
-	queue    string   // whose seat it has
+	claim    lm.Claim  // as it was answered: without what was Unread
+	queue    string    // whose seat it has
+	expires  time.Time // its deadline by the clock of this process; zero: none
 	followed atomic.Bool
 	cancel   context.CancelCauseFunc
 	renewed  atomic.Int64 // monotonic ns since start, from the sending of the last good renewal; the heartbeat writes it

@@ -247,9 +247,12 @@ func (c *Consumer) claim(batch []lua.Entry) (refused []lua.Entry) {
 		return nil
 	}
 	failpoint.At("claimed")
+	var late []lm.TraceID
 	for i := range claims {
 		answer := &claims[i]
 		switch {
+		case answer.Verdict == lua.ClaimExpire:
+			late = append(late, answer.ID)
 		case answer.Verdict == lua.ClaimOK:
 			c.metrics.claimed(answer.Record.Queue, &answer.Claim)
 			c.begin(answer, queue, renewed)
@@ -265,6 +268,11 @@ func (c *Consumer) claim(batch []lua.Entry) (refused []lua.Entry) {
 			c.log.Debug().Str("entry", batch[i].Names()).Str("verdict", string(answer.Verdict)).Msg("entry not claimed")
 		}
 		c.slots.release(queue, 1)
+	}
+	if len(late) > 0 {
+		if _, err := c.endPage(context.Background(), late); err != nil {
+			c.log.Warn().Err(err).Int("entries", len(late)).Msg("end what is past its deadline; the tick ends it")
+		}
 	}
 	return refused
 }

@@ -26,6 +26,9 @@ func (c *Consumer) begin(answer *lua.Claimed, queue string, renewed time.Duratio
 		h.claim.Draining = c.gate.left // it shuts the gate itself; only a drain wants it back
 	}
 	h.renewed.Store(int64(renewed))
+	if d := answer.Claim.Request.Deadline; !d.IsZero() {
+		h.expires = time.Now().Add(d.Sub(answer.Claim.ClaimedAt)) // both are the server's time
+	}
 	ctx, cancel := context.WithCancelCause(context.Background())
 	h.cancel = cancel
 	c.held.add(h)
@@ -66,6 +69,14 @@ func (c *Consumer) work(ctx context.Context, h *hold, claim lm.Claim) {
 	}
 	limited, stop := context.WithTimeoutCause(ctx, timeout, ErrAttemptTimeout)
 	defer stop()
+	if !h.expires.IsZero() {
+		limited, stop = context.WithDeadlineCause(limited, h.expires, lm.ErrExpired)
+		defer stop()
+	}
+	if cause := context.Cause(limited); cause != nil { // it waited to run alone
+		c.end(h, lm.Result{}, cause, false)
+		return
+	}
 	started := time.Now()
 	result, err := c.handle(limited, claim)
 	c.metrics.Handle.WithLabelValues(claim.Request.Queue).Observe(time.Since(started).Seconds())

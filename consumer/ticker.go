@@ -53,7 +53,7 @@ func (c *Consumer) tick(ctx context.Context, partition int) {
 		streams = withQueues(streams, partition, due.Counts.Queues())
 		c.promote(ctx, partition, due)
 		c.wake(ctx, partition, due.Waits)
-		c.expire(ctx, partition, due.Deadlines)
+		c.expire(ctx, partition, due)
 		if c.contactWith(partition).mayTakeOver() && !time.Now().Before(c.sweepFrom) {
 			for _, s := range due.Stalled {
 				c.sweep(ctx, s)
@@ -87,18 +87,24 @@ func withQueues(streams []lua.Stream, partition int, queues []string) []lua.Stre
 	return streams
 }
 
-// promotions bounds how many scripts of 100 one tick promotes with.
-const promotions = 100
+// pagesPerTick bounds how many scripts of 100 one tick promotes, and ends past their
+// deadline, with.
+const pagesPerTick = 100
 
-// promote moves what is due, script by script until no more is.
+// promote moves what is due, page by page to the end. One that is refused is passed
+// over, so that it holds up no other.
 func (c *Consumer) promote(ctx context.Context, partition int, due lua.Due) {
-	ids := due.Delayed
-	for n := 0; len(ids) > 0 && n < promotions; n++ {
-		moved, err := c.store.Promote(ctx, partition, ids)
-		if err == nil && moved > 0 {
-			ids, err = c.store.More(ctx, partition, due)
-		} else {
-			ids = nil
+	ids, left := due.Delayed, 0
+	for n := 0; len(ids) > 0 && n < pagesPerTick; n++ {
+		answers, err := c.store.PromoteEach(ctx, partition, ids)
+		for i, a := range answers {
+			if a.Left() {
+				left++
+				c.log.Warn().Str("trace_id", string(ids[i])).Str("answer", string(a)).Msg("not promoted; it stays delayed")
+			}
+		}
+		if err == nil {
+			ids, err = c.store.MoreDelayed(ctx, partition, due, left)
 		}
 		if err != nil {
 			if ctx.Err() == nil {
@@ -109,20 +115,37 @@ func (c *Consumer) promote(ctx context.Context, partition int, due lua.Due) {
 	}
 }
 
-// expire ends operations whose deadline has passed: what waits at once, what runs
-// by asking its worker.
-func (c *Consumer) expire(ctx context.Context, partition int, ids []lm.TraceID) {
-	if len(ids) == 0 {
-		return
+// expire ends operations whose deadline has passed, page by page to the end: what
+// waits at once, what runs by asking its worker.
+func (c *Consumer) expire(ctx context.Context, partition int, due lua.Due) {
+	ids, left := due.Deadlines, 0
+	for n := 0; len(ids) > 0 && n < pagesPerTick; n++ {
+		ended, err := c.endPage(ctx, ids)
+		for _, e := range ended {
+			if e.Left() {
+				left++
+			}
+		}
+		if err == nil {
+			ids, err = c.store.MoreDeadlines(ctx, partition, due, left)
+		}
+		if err != nil {
+			if ctx.Err() == nil {
+				c.log.Warn().Err(err).Int("partition", partition).Msg("expire")
+			}
+			return
+		}
 	}
+}
+
+// endPage ends operations of one partition past their deadline, at most 100.
+func (c *Consumer) endPage(ctx context.Context, ids []lm.TraceID) ([]lua.Ended, error) {
 	ended, err := c.store.Expire(ctx, ids)
-	if err != nil && ctx.Err() == nil {
-		c.log.Warn().Err(err).Int("partition", partition).Msg("expire")
-	}
 	for i, e := range ended {
 		c.metrics.expired(e)
 		c.log.Info().Str("trace_id", string(ids[i])).Str("answer", string(e)).Msg("deadline passed")
 	}
+	return ended, err
 }
 
 // sweep takes over every entry of a stream that has been idle for a lease, page

@@ -23,6 +23,17 @@ const (
 	cancelChanged   Ended = "CHANGED"   // it moved since it was read
 )
 
+// Left reports whether the operation stays where it was found, among those past
+// their deadline.
+func (e Ended) Left() bool {
+	switch e {
+	case CancelDone, CancelRequested, CancelLate, CancelEnded, "NOTFOUND":
+		return false
+	default:
+		return true
+	}
+}
+
 // cancelTries bounds how often an operation that moves is read again.
 const cancelTries = 5
 

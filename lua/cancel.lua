@@ -56,6 +56,9 @@ local now = clock()
 -- The way to the end from each state that waits.
 local WAY = { R = 'EX', P = 'EX', Q = 'EX', W = 'QEX', L = 'CEX' }
 
+-- How long after its deadline one that was being delivered is looked at again, ms.
+local LATER = 60000
+
 local function one(k, a)
   local trace = KEYS[k + 1]
   local request = KEYS[k + 2]
@@ -90,7 +93,9 @@ local function one(k, a)
     end
   end
   if state == 'D' or state == 'V' then
-    redis.call('ZREM', deadlines, id)
+    if t[DEADLINE] and outcome == 'expired' then -- if it is not delivered after all, it waits past its deadline
+      redis.call('ZADD', deadlines, 'XX', now + LATER, id)
+    end
     return 'LATE'
   end
   local way = WAY[state]

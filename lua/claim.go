@@ -28,12 +28,15 @@ const (
 	ClaimStale Verdict = "STALE" // the trace does not name this entry; it was removed
 	ClaimLost  Verdict = "LOST"  // its trace is gone; dead-lettered trace_lost
 	ClaimSkip  Verdict = "SKIP"  // another's; nothing was touched
+
+	ClaimExpire Verdict = "EXPIRE" // past its deadline; nothing was touched, Expire is to end it
 )
 
 // Claimed answers one entry. Claim is set when Verdict is ClaimOK. Started is
 // false for one that has crashed so often that it must run alone.
 type Claimed struct {
 	Verdict Verdict
+	ID      lm.TraceID
 	Claim   lm.Claim // without what is Unread
 	Unread  Unread
 	Record  Record // the trace as it was before
@@ -93,7 +96,7 @@ func (s *Store) readClaimed(owner string, e Entry, token string, item any) Claim
 		if err := refusal(word); err != nil {
 			return Claimed{Verdict: ClaimSkip, Err: err}
 		}
-		return Claimed{Verdict: Verdict(word)}
+		return Claimed{Verdict: Verdict(word), ID: s.idOf(e)}
 	}
 	v, err := list(item, 7)
 	if err != nil {

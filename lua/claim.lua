@@ -28,7 +28,7 @@
 -- RETURNS
 --   per operation: {OK, epoch, now, started, trace before as one text of fields and
 --   values with a zero byte between, request or false, checkpoint as a flat list or
---   false}; STALE, removed; LOST, dead-lettered;
+--   false}; STALE, removed; LOST, dead-lettered; EXPIRE, untouched and past its deadline;
 --   SKIP, untouched
 -- ERRORS
 --   per operation: OOM, WRONGTYPE, NOPERM, ERROR; nothing of it was written
@@ -90,6 +90,9 @@ local function one(k, a)
     end
     if state ~= 'Q' and state ~= 'L' then
       return 'SKIP'
+    end
+    if t.deadline and tonumber(t.deadline) <= now then
+      return 'EXPIRE'
     end
   end
 

@@ -20,7 +20,7 @@ func (s *Store) promote(ctx context.Context, partition int, in []promotion) ([]s
 	c := call{
 		script: promoteScript,
 		keys:   append(make([]string, 0, 3+2*len(in)), s.keys.stats(partition), s.keys.delayed(partition), s.keys.parked(partition)),
-		args:   append(make([]any, 0, 1+3*len(in)), len(in)),
+		args:   append(make([]any, 0, 1+4*len(in)), len(in)),
 	}
 	for _, p := range in {
 		queue := p.queue
@@ -32,7 +32,7 @@ func (s *Store) promote(ctx context.Context, partition int, in []promotion) ([]s
 			hop = p.hop
 		}
 		c.keys = append(c.keys, s.keys.trace(p.id), s.keys.stream(Stream{Partition: partition, Queue: queue}))
-		c.args = append(c.args, string(p.id), p.place, hop)
+		c.args = append(c.args, string(p.id), p.place, hop, queue)
 	}
 	return s.answers(ctx, c, len(in))
 }

@@ -18,9 +18,10 @@
 --   1 id
 --   2 place      in the parked set, as read: it comes back though it is not due; empty: none
 --   3 newest     number of its newest record, as read: likewise; empty: none
+--   4 queue      as read, whose stream is given
 -- RETURNS
 --   per operation: OK; EARLY, not due any more; CHANGED, not what was read; GONE, it
---   does not wait, or not there, and is out of the set
+--   does not wait, or not there, and is out of the set; ILLEGAL STATE
 -- ERRORS
 --   per operation: WRONGTYPE, NOPERM, ERROR; nothing of it was written
 --#include states walk clock history counts each
@@ -36,6 +37,7 @@ local function one(k, a)
   local id = ARGV[a + 1]
   local place = ARGV[a + 2]
   local newest = ARGV[a + 3]
+  local queue = ARGV[a + 4]
   local due = redis.call('ZSCORE', delayed, id)
   local early = place ~= '' or newest ~= ''
   if not early and (not due or tonumber(due) > now) then
@@ -57,6 +59,9 @@ local function one(k, a)
   if walk(state, 'Q') ~= 'Q' then
     return 'ILLEGAL ' .. t[1]
   end
+  if t[4] ~= queue then
+    return 'CHANGED'
+  end
   redis.call('HDEL', trace, 'parked')
   local entry = redis.call('XADD', stream, '*', 't', id)
   local hf, hv, hn = hop(t[3], 'Q', now, t[2], 0, '')
@@ -69,6 +74,6 @@ local function one(k, a)
   return 'OK'
 end
 
-local answers = each(n, 3, 2, 1, 3, one)
+local answers = each(n, 3, 2, 1, 4, one)
 write_counts(stats)
 return answers

@@ -101,7 +101,8 @@ func TestTick_OncePerInterval(t *testing.T) {
 			r.NotBefore = time.Now().Add(time.Hour)
 			r.Deadline = time.Now().Add(2 * time.Hour)
 		})
-		c := e.claimed("w1", "0-retry", func(r *lm.Request) { r.Deadline = time.Now().Add(-time.Second) })
+		c := e.claimed("w1", "0-retry", func(r *lm.Request) { r.Deadline = time.Now().Add(time.Hour) })
+		e.rdb.ZAdd(ctx, e.s.keys.deadlines(0), redis.Z{Score: 1, Member: "0-retry"})
 		must(e, e.s.Retry(ctx, c, aside(0)))
 		streams := []Stream{resume, queue, {Queue: "nowhere"}}
 		first, err := e.s.Tick(ctx, 0, time.Minute, time.Minute, streams)

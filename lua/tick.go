@@ -103,12 +103,22 @@ func readCounts(v any) Counts {
 	return counts
 }
 
-// More names further operations that were due at a tick, at most 100: those left
-// after the tick's own were promoted.
-func (s *Store) More(ctx context.Context, partition int, due Due) ([]lm.TraceID, error) {
-	names, err := s.rdb.ZRangeByScore(ctx, s.keys.delayed(partition), &redis.ZRangeBy{Min: "-inf", Max: strconv.FormatInt(due.Now, 10), Count: maxBatch}).Result()
+// MoreDelayed names further operations that were due at a tick, at most 100, behind
+// as many as are left of those that were asked for: one that cannot be promoted keeps
+// no other.
+func (s *Store) MoreDelayed(ctx context.Context, partition int, due Due, left int) ([]lm.TraceID, error) {
+	return s.more(ctx, s.keys.delayed(partition), due, left)
+}
+
+// MoreDeadlines is MoreDelayed for operations past their deadline.
+func (s *Store) MoreDeadlines(ctx context.Context, partition int, due Due, left int) ([]lm.TraceID, error) {
+	return s.more(ctx, s.keys.deadlines(partition), due, left)
+}
+
+func (s *Store) more(ctx context.Context, key string, due Due, left int) ([]lm.TraceID, error) {
+	names, err := s.rdb.ZRangeByScore(ctx, key, &redis.ZRangeBy{Min: "-inf", Max: strconv.FormatInt(due.Now, 10), Offset: int64(left), Count: maxBatch}).Result()
 	if err != nil {
-		return nil, fmt.Errorf("read the delayed set: %w", err)
+		return nil, fmt.Errorf("read what is due: %w", err)
 	}
 	ids := make([]lm.TraceID, len(names))
 	for i, n := range names {
@@ -117,19 +127,51 @@ func (s *Store) More(ctx context.Context, partition int, due Due) ([]lm.TraceID,
 	return ids, nil
 }
 
+// Promoted is what promote said of an operation. Anything else is a refusal, and the
+// operation stays where it is.
+type Promoted string
+
+// The promotions; none of them is due in the delayed set any more.
+const (
+	PromoteOK    Promoted = "OK"
+	PromoteEarly Promoted = "EARLY" // not due any more
+	PromoteGone  Promoted = "GONE"  // it did not wait
+)
+
+// Left reports whether the operation stays due in the delayed set.
+func (p Promoted) Left() bool { return p != PromoteOK && p != PromoteEarly && p != PromoteGone }
+
 // Promote gives entries to operations of one partition that are due in the
 // delayed set, at most 100; it reports how many it moved.
-func (s *Store) Promote(ctx context.Context, partition int, ids []lm.TraceID) (int, error) {
+func (s *Store) Promote(ctx context.Context, partition int, ids []lm.TraceID) (moved int, err error) {
+	answers, err := s.PromoteEach(ctx, partition, ids)
+	for _, a := range answers {
+		if a == PromoteOK {
+			moved++
+		}
+	}
+	return moved, err
+}
+
+// PromoteEach is Promote that says what came of each.
+func (s *Store) PromoteEach(ctx context.Context, partition int, ids []lm.TraceID) ([]Promoted, error) {
 	records, err := s.Records(ctx, ids)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	in := make([]promotion, len(ids))
 	for i, id := range ids {
 		in[i] = promotion{id: id, queue: records[i].Queue}
 	}
 	answers, err := s.promote(ctx, partition, in)
-	return promoted(answers), err
+	if err != nil {
+		return nil, err
+	}
+	said := make([]Promoted, len(answers))
+	for i, a := range answers {
+		said[i] = Promoted(a)
+	}
+	return said, nil
 }
 
 // Counts reads a partition's counts.

@@ -94,3 +94,21 @@ func TestClaim_AnotherWorkersEntryIsNotLostToIt(t *testing.T) {
 		e.rdb.Del(ctx, e.s.keys.request("0-a"))
 	})
 }
+
+func TestPromote_OfAnotherQueueThanWasReadMovesNothing(t *testing.T) {
+	each(t, func(e *env) {
+		c := e.claimed("w1", "0-a")
+		must(e, e.s.Retry(ctx, c, aside(0)))
+		wrong := Stream{Queue: "other"}
+		answers, err := e.s.promote(ctx, 0, []promotion{{id: "0-a", queue: "other"}})
+		if err != nil || answers[0] != "CHANGED" {
+			e.Errorf("%v %v", answers, err)
+		}
+		if n := e.rdb.Exists(ctx, e.s.keys.stream(wrong)).Val(); n != 0 || e.record("0-a").State != lm.Retrying {
+			e.Errorf("%d streams made, state %s", n, e.record("0-a").State)
+		}
+		if n, err := e.s.Promote(ctx, 0, []lm.TraceID{"0-a"}); n != 1 || err != nil {
+			e.Errorf("promoted %d %v", n, err)
+		}
+	})
+}
