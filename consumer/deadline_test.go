@@ -105,17 +105,17 @@ func TestTick_DeadlinesAreFollowedToTheEnd(t *testing.T) {
 // 100 operations that cannot be promoted kept every other one from being.
 func TestTick_RefusedPromotionsHoldUpNoOther(t *testing.T) {
 	each(t, func(e *env) {
-		later := e.serverNow().Add(500 * time.Millisecond)
-		at := func(t time.Time) func(*lm.Request) { return func(r *lm.Request) { r.NotBefore = t } }
+		later := func(r *lm.Request) { r.NotBefore = e.serverNow().Add(time.Hour) }
 		e.rdb.Set(ctx, "{lm:0}:stream:bad", "somebody else's", 0)
 		bad, good := make([]lm.TraceID, 150), make([]lm.TraceID, 150)
 		for i := range bad {
-			bad[i] = e.enqueue(lm.NewTraceID(0, fmt.Sprintf("bad%d", i)), queue("bad"), at(later))
+			bad[i] = e.enqueue(lm.NewTraceID(0, fmt.Sprintf("bad%d", i)), queue("bad"), later)
+			e.rdb.ZAdd(ctx, "{lm:0}:delayed", redis.Z{Score: 1, Member: string(bad[i])})
 		}
 		for i := range good {
-			good[i] = e.enqueue(lm.NewTraceID(0, fmt.Sprintf("good%d", i)), at(later.Add(time.Millisecond)))
+			good[i] = e.enqueue(lm.NewTraceID(0, fmt.Sprintf("good%d", i)), later)
+			e.rdb.ZAdd(ctx, "{lm:0}:delayed", redis.Z{Score: 2, Member: string(good[i])})
 		}
-		e.until("their time", func() bool { return e.serverNow().After(later.Add(2 * time.Millisecond)) })
 		c := New(e.s, HandlerFunc(fine), quick(Options{}))
 		due, err := e.s.Tick(ctx, 0, time.Second, time.Minute, nil)
 		if err != nil {
