@@ -18,7 +18,7 @@ const errorPause = 250 * time.Millisecond
 // read is the reader of one partition: it reads what there is room for, claims
 // it and starts it.
 func (c *Consumer) read(ctx context.Context, partition int) {
-	r := &reader{c: c, partition: partition, wheel: newWheel(c.opts.Queues), backlog: true, heard: !c.store.Sharded()}
+	r := &reader{c: c, partition: partition, wheel: newWheel(c.opts.Queues), backlog: true, silent: c.store.Sharded()}
 	defer func() { c.putBackUnclaimed(r.refused, "drain") }()
 	for c.gate.pass(ctx) {
 		free := r.room(ctx)
@@ -74,7 +74,7 @@ type reader struct {
 	c         *Consumer
 	partition int
 	wheel     *wheel
-	heard     bool        // its server answered the last read; no slots are taken for one that may be frozen
+	silent    bool        // its server, of several, has not answered yet; no slots are taken for one that may be frozen
 	backlog   bool        // the last read was full: read by weights, without blocking
 	reached   int         // how many streams the last read was of
 	refused   []lua.Entry // read, but the claim was refused for memory
@@ -108,7 +108,7 @@ func (r *reader) next(at reach, free int) (entries, surplus []lua.Entry, err err
 	}
 	r.backlog = r.backlog || len(at.streams) > r.reached || r.isHeavy()
 	r.reached = len(at.streams)
-	if r.backlog && r.heard {
+	if r.backlog && !r.silent {
 		taken := r.c.slots.take(free)
 		if taken == 0 {
 			return nil, nil, nil // another partition's reader was faster
@@ -130,7 +130,7 @@ func (r *reader) next(at reach, free int) (entries, surplus []lua.Entry, err err
 		perStream[e.Stream]++
 		r.backlog = r.backlog || perStream[e.Stream] == count
 	}
-	r.heard = r.heard || err == nil
+	r.silent = r.silent && err != nil
 	entries, surplus = r.c.admit(entries)
 	return entries, surplus, err
 }
@@ -177,7 +177,7 @@ func (r *reader) deal(at reach, taken int) ([]lua.Entry, error) {
 // failed waits a little after an error. A group that is missing is made again and
 // read at once, but for one that is lost over and over.
 func (r *reader) failed(ctx context.Context, err error) {
-	r.backlog, r.heard = true, !r.c.store.Sharded()
+	r.backlog, r.silent = true, r.c.store.Sharded()
 	if lua.IsNoGroup(err) {
 		r.c.log.Warn().Int("partition", r.partition).Msg("consumer group lost, creating it again")
 		again := time.Since(r.healed) < errorPause

@@ -256,7 +256,7 @@ func TestReader_WithoutASlotReadsNothing(t *testing.T) {
 	c := New(lua.NewStore(nil, nil, lua.Options{}), nil, Options{Concurrency: 1})
 	c.slots.take(1)
 	c.contacts.fleet.note(lm.ErrUnavailable)
-	r := &reader{heard: true, c: c, wheel: newWheel(c.opts.Queues), backlog: true}
+	r := &reader{c: c, wheel: newWheel(c.opts.Queues), backlog: true}
 	entries, surplus, err := r.next(reach{streams: []lua.Stream{{Queue: "default"}}}, 1)
 	if len(entries) != 0 || len(surplus) != 0 || err != nil || !r.backlog {
 		t.Errorf("%v, %v, %v", entries, surplus, err)
