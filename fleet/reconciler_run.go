@@ -4,11 +4,13 @@ import (
 	"context"
 	"math/rand/v2"
 	"time"
+
+	"github.com/lighterman/lighterman/lua"
 )
 
 const (
-	// nudgeEvery is the least time between two listings that calls asked for, which
-	// found nothing that matched; in the whole fleet.
+	// nudgeEvery is the least time between two listings of a backend that calls asked
+	// for, which found nothing that matched; in the whole fleet.
 	nudgeEvery = 5 * time.Second
 	// busyFirst and busyLast bound the wait of one who found the lock taken; it doubles.
 	busyFirst, busyLast = 250 * time.Millisecond, 4 * time.Second
@@ -26,20 +28,16 @@ func (r *Reconciler) Run(ctx context.Context) {
 	failing := false
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	last := time.Time{} // when a nudge was heard
+	var asked time.Time // server time of the last nudge
 	for {
-		when := r.older(r.m.opts.Spec.Observe.withDefaults().Interval)
 		select {
 		case <-ctx.Done():
 			return
 		case <-r.nudged:
-			if time.Since(last) < nudgeEvery {
-				continue
-			}
-			last, when = time.Now(), r.older(nudgeEvery)
+			asked = r.m.Now()
 		case <-timer.C:
 		}
-		report, err := r.cycle(ctx, r.m.tryLock, when)
+		report, err := r.cycle(ctx, r.m.tryLock, r.wanted(asked))
 		switch {
 		case err != nil:
 			wait, busy = r.m.opts.Spec.Observe.withDefaults().Interval/8, 0
@@ -57,8 +55,23 @@ func (r *Reconciler) Run(ctx context.Context) {
 	}
 }
 
+// wanted is due what was not looked at for an interval, and what somebody has asked
+// for since its last listing began, at the earliest 5 s after that. A question that
+// comes too early is put off until then, not forgotten.
+func (r *Reconciler) wanted(asked time.Time) due {
+	regular := r.older(r.m.opts.Spec.Observe.withDefaults().Interval)
+	soon := r.older(nudgeEvery)
+	return func(backend string, o lua.Observation, now time.Time) time.Duration {
+		wait := regular(backend, o, now)
+		if began := o.Tried.Add(-o.Took); began.Before(asked) {
+			wait = min(wait, soon(backend, o, now))
+		}
+		return wait
+	}
+}
+
 // Nudge asks for a cycle at once, because a call found no model that matched. It
-// never waits, and is heard once in 5 s.
+// never waits. A backend that was listed in the last 5 s is listed when they are over.
 func (r *Reconciler) Nudge() {
 	select {
 	case r.nudged <- struct{}{}:
