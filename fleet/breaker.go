@@ -4,6 +4,7 @@ import (
 	"math"
 	"time"
 
+	lm "github.com/lighterman/lighterman"
 	"github.com/lighterman/lighterman/lua"
 )
 
@@ -18,6 +19,11 @@ import (
 //	   +---------------------------------- half-open
 //	             the probe succeeded        one probe, a lease: released by an
 //	                                        ending that is neither, or by time
+//
+// Failures of one moment count as one in the row: a call that was under way when the
+// last counted failure of its kind came met the same crash, and says nothing new. The
+// rate counts it, and is looked at with the next failure that is counted. Time-outs
+// have no moment: each is counted.
 //
 // Every opening and closing makes a new epoch; a result of an older one moves
 // nothing. The functions here are the rules as values; outcome.lua and admit.lua
@@ -60,7 +66,9 @@ type breaker struct {
 	open       bool // open or half-open
 	epoch      int64
 	openUntil  int64
-	probe      string // token of the probe; empty: none
+	failedAt   int64   // the last failure that counted in the row
+	failedKind lm.Kind // its kind; an interrupted stream is provider
+	probe      string  // token of the probe; empty: none
 	probeUntil int64
 	rate       [buckets]bucket
 }
@@ -84,6 +92,26 @@ func (b breaker) lease(now int64, token string, life int64) (after breaker, ok, 
 	}
 	b.probe, b.probeUntil = token, now+life
 	return b, true, true, 0
+}
+
+// sameMoment is the class of a failure that belongs to the moment of one that has
+// counted.
+const sameMoment lua.Class = "same"
+
+// moment says whether a failure of a closed circuit is of the same moment as the last
+// that counted, and remembers it where it is not. Its call began at a time; 0: unknown.
+func (b breaker) moment(now int64, class lua.Class, kind lm.Kind, epoch, began int64) (breaker, lua.Class) {
+	if class != lua.ClassFail || b.open || epoch != b.epoch {
+		return b, class
+	}
+	if kind == lm.StreamInterrupted { // by the same crash that others see as a broken connection
+		kind = lm.ProviderFailed
+	}
+	if began > 0 && began < b.failedAt && kind == b.failedKind && kind != lm.TimedOut {
+		return b, sameMoment
+	}
+	b.failedAt, b.failedKind = now, kind
+	return b, class
 }
 
 // record takes a result into account. Of an older epoch, or of an open circuit's
@@ -123,6 +151,9 @@ func (b breaker) closedRecord(now int64, class lua.Class, jitter int64, by lua.B
 		return b
 	}
 	here.bad++
+	if class == sameMoment {
+		return b
+	}
 	b.failures++
 	all, bad := b.counts(now, by.Window)
 	if b.failures >= by.Streak || all >= int64(by.Least) && 2*bad >= all {

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	lm "github.com/lighterman/lighterman"
 	"github.com/lighterman/lighterman/lua"
 )
 
@@ -85,6 +86,56 @@ func TestBreaker_OpensAtHalfOfTwenty(t *testing.T) {
 			t.Errorf("%s every %d ms: open %v", row.pattern, row.apart, b.open)
 		}
 	}
+}
+
+// TestBreaker_OneCrashCountsOnce: all that was under way when a server crashed failed
+// by the same crash. What begins after it counts.
+func TestBreaker_OneCrashCountsOnce(t *testing.T) {
+	eachManager(t, func(t *testing.T, m *Manager) {
+		began := m.Now().Add(-time.Second)
+		crash := func(kind lm.Kind, n int) ModelState {
+			for range n {
+				record(t, m, Outcome{Model: "a", Kind: kind, Began: began, CircuitEpoch: m.Snapshot().Model("a").State.CircuitEpoch})
+			}
+			if err := m.Load(ctx); err != nil {
+				t.Fatal(err)
+			}
+			return m.Snapshot().Model("a").State
+		}
+		if s := crash(lm.ProviderFailed, 30); s.Failures != 1 || s.Circuit != CircuitClosed || s.Errors != 30 || s.ErrorRate != 1 {
+			t.Errorf("30 calls under way, one crash: %+v", s)
+		}
+		if s := crash(lm.StreamInterrupted, 30); s.Failures != 1 || s.Circuit != CircuitClosed {
+			t.Errorf("its streams: %+v", s)
+		}
+		if p := must[SystemState](t)(m.System(ctx)).Providers[0]; !p.Available {
+			t.Errorf("one crash made the backend unavailable: %+v", p)
+		}
+		began = m.Now()
+		if s := crash(lm.ProviderFailed, 1); s.Circuit != CircuitOpen { // 61 of 61 failed
+			t.Errorf("the next call fails too, at a rate of 1: %+v", s)
+		}
+		if err := m.Operate(ctx, "a", lua.ModelReset); err != nil {
+			t.Fatal(err)
+		}
+		began = m.Now().Add(-time.Second)
+		if s := crash(lm.TimedOut, 5); s.Circuit != CircuitOpen {
+			t.Errorf("five time-outs: %+v", s)
+		}
+	})
+}
+
+// TestBreaker_WhatFailsInTurnCounts: each call begins when the one before has failed,
+// as fast as can be.
+func TestBreaker_WhatFailsInTurnCounts(t *testing.T) {
+	eachManager(t, func(t *testing.T, m *Manager) {
+		for range 5 {
+			record(t, m, Outcome{Model: "a", Kind: lm.ProviderFailed, Began: m.Now()})
+		}
+		if s := m.Snapshot().Model("a").State; s.Circuit != CircuitOpen || s.Failures != 5 {
+			t.Errorf("%+v", s)
+		}
+	})
 }
 
 func TestBreaker_JitterOnlyAdds(t *testing.T) {

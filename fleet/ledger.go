@@ -241,7 +241,9 @@ func (l *ledger) outcome(now int64, on *account, o lua.CallOutcome) bool {
 	l.seen[o.Key] = call{done: true, answered: o.Class == lua.ClassOK, at: now}
 	l.lastRequest = now
 	l.settle(o.Reservation, o.Usage.Input+o.Usage.Output)
-	l.breaker = l.record(now, o.Class, o.Epoch, o.Token, int64(math.Round(1000*o.Jitter)), o.Breaker)
+	class := o.Class
+	l.breaker, class = l.moment(now, class, o.Kind, o.Epoch, startedMS(o.Began))
+	l.breaker = l.record(now, class, o.Epoch, o.Token, int64(math.Round(1000*o.Jitter)), o.Breaker)
 
 	l.cooldown, _ = grow(now, l.cooldown, o.Cooldown)
 	on.cooldown, _ = grow(now, on.cooldown, o.Pause)
@@ -263,12 +265,12 @@ func (l *ledger) outcome(now int64, on *account, o lua.CallOutcome) bool {
 	}
 	on.requests++
 	on.cost += o.CostNano
-	switch o.Class {
+	switch class {
 	case lua.ClassOK:
 		on.score = 0.8*on.score + 0.2
 	case lua.ClassFail:
 		on.score *= 0.8
-	case lua.ClassNeutral:
+	case lua.ClassNeutral, sameMoment:
 	}
 	if o.Reservation == "" {
 		l.quota = l.quota.add(now, Period(o.QuotaPeriod), 1)
@@ -325,6 +327,14 @@ func (l *ledger) lost(now int64, on *account, c lua.LostCall) bool {
 	on.cost += c.CostNano
 	l.budget = l.budget.add(now, Period(c.BudgetPer), c.CostNano)
 	return true
+}
+
+// startedMS is a call's beginning in server ms; 0: unknown.
+func startedMS(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMilli()
 }
 
 // grow makes a deadline later, never earlier.

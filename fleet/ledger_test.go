@@ -184,6 +184,9 @@ func (w *walk) outcome() {
 		Usage: lm.Usage{Input: int64(w.rnd.IntN(90)), Output: int64(w.rnd.IntN(30))}, QuotaPeriod: w.limits.QuotaPeriod, BudgetPer: w.limits.BudgetPeriod,
 		Breaker: quick, Jitter: float64(w.rnd.IntN(100)) / 1000,
 	}
+	if w.rnd.IntN(2) == 0 {
+		c.Began = w.rdb.Time(ctx).Val().Add(-time.Duration(w.rnd.IntN(15)) * time.Millisecond)
+	}
 	if len(w.open) > 0 && w.rnd.IntN(5) > 0 {
 		i := w.rnd.IntN(len(w.open))
 		f := w.open[i]
@@ -294,7 +297,7 @@ func (w *walk) compare() {
 		w.Errorf("circuit %q probe %q kinds %q %q, want %q %q %q %q", m["circuit"], m["probe_token"], m["quarantine_kind"], b["quarantine_kind"], open, w.l.probe, w.l.kind, w.on.kind)
 	}
 	for field, want := range map[string]int64{
-		"failures": int64(w.l.failures), "opened": int64(w.l.opened), "epoch": w.l.epoch, "open_until": w.l.openUntil, "probe_until": w.l.probeUntil,
+		"failures": int64(w.l.failures), "opened": int64(w.l.opened), "failed_at": w.l.failedAt, "epoch": w.l.epoch, "open_until": w.l.openUntil, "probe_until": w.l.probeUntil,
 		"cooldown_until": w.l.cooldown, "quarantine_until": w.l.quarantine, "quarantine_at": w.l.quarantined, "held_cost": w.l.heldCost, "requests": w.l.requests, "errors": w.l.errors,
 		"input": w.l.usage.Input, "output": w.l.usage.Output, "cost": w.l.cost, "waste_retry": w.l.waste[WasteRetry], "waste_crash": w.l.waste[WasteCrash],
 		"last_request": w.l.lastRequest, "last_failure": w.l.lastFailure, "budget_used": w.l.budget.sum, "budget_start": w.l.budget.start,

@@ -87,6 +87,7 @@ type Manager struct {
 
 	pending  pending
 	lastSync atomic.Pointer[time.Time]
+	recorded atomic.Int64 // server ms of the last recorded call
 	lock     atomic.Pointer[LockHandle]
 	lockSeen atomic.Pointer[string] // who held it when it was last asked for
 	turns    turns
@@ -141,10 +142,15 @@ func or(d, other time.Duration) time.Duration {
 	return other
 }
 
-// Now is the server's time, estimated by the local clock since the last reading.
+// Now is the server's time, estimated by the local clock since the last reading. It is
+// not before the last call that was recorded here: what begins now began after it.
 func (m *Manager) Now() time.Time {
 	b := m.base.Load()
-	return b.server.Add(m.opts.clock().Sub(b.local))
+	now := b.server.Add(m.opts.clock().Sub(b.local))
+	if last := atMS(m.recorded.Load()); now.Before(last) && last.Sub(now) < time.Second { // else the server's clock was set back
+		return last
+	}
+	return now
 }
 
 // Admit asks whether a call may begin: one script. Only half-open models and such
@@ -222,7 +228,7 @@ func (m *Manager) Record(ctx context.Context, o Outcome) error {
 	v := judge(o)
 	quota, budget := m.periods(o.Model)
 	c := lua.CallOutcome{
-		Model: o.Model, Backend: o.Backend, Key: o.Key, Class: v.class, Error: v.faulty, Kind: o.Kind, Epoch: o.CircuitEpoch,
+		Model: o.Model, Backend: o.Backend, Key: o.Key, Class: v.class, Error: v.faulty, Kind: o.Kind, Began: o.Began, Epoch: o.CircuitEpoch,
 		Cooldown: v.cooldown, Pause: v.pause, Quarantine: v.quarantine, Bar: v.bar, Credential: m.opts.Credentials[o.Backend],
 		Unlisted: v.bar > 0 && m.snapshot.Load().unlisted(o.Backend, m.Now()),
 		Usage:    o.Usage, CostNano: nano(o.CostUSD), Waste: o.Waste, Reservation: o.Reservation, QuotaPeriod: quota, BudgetPer: budget,
@@ -238,6 +244,7 @@ func (m *Manager) Record(ctx context.Context, o Outcome) error {
 	if err != nil {
 		return fmt.Errorf("record the end of a call: %w", err)
 	}
+	m.recorded.Store(got.Now.UnixMilli())
 	m.behind(ctx, got.Version)
 	return m.lose(ctx, o, budget)
 }

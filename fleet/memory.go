@@ -326,7 +326,7 @@ func (y *memory) LockHolder(context.Context) (lua.Lock, error) {
 
 // fields are a ledger as Redis keeps it.
 func (l *ledger) fields() hash {
-	h := hash{"probe_owner": l.probe, "quarantine_kind": l.kind, "quarantine_credential": l.credential}
+	h := hash{"probe_owner": l.probe, "failed_kind": string(l.failedKind), "quarantine_kind": l.kind, "quarantine_credential": l.credential}
 	if l.open {
 		h["circuit"] = string(CircuitOpen)
 	}
@@ -334,7 +334,7 @@ func (l *ledger) fields() hash {
 		h["disabled"] = "1"
 	}
 	for field, n := range map[string]int64{
-		"failures": int64(l.failures), "opened": int64(l.opened), "epoch": l.epoch, "open_until": l.openUntil, "probe_until": l.probeUntil,
+		"failures": int64(l.failures), "opened": int64(l.opened), "failed_at": l.failedAt, "epoch": l.epoch, "open_until": l.openUntil, "probe_until": l.probeUntil,
 		"cooldown_until": l.cooldown, "quarantine_until": l.quarantine, "quarantine_at": l.quarantined, "held_cost": l.heldCost, "requests": l.requests, "errors": l.errors,
 		"input": l.usage.Input, "cached": l.usage.Cached, "output": l.usage.Output, "cost": l.cost, "last_request": l.lastRequest, "last_failure": l.lastFailure,
 		"budget_used": l.budget.sum, "budget_start": l.budget.start, "quota_used": l.quota.sum, "quota_start": l.quota.start,

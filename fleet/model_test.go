@@ -5,13 +5,14 @@ import (
 	"testing"
 	"time"
 
+	lm "github.com/lighterman/lighterman"
 	"github.com/lighterman/lighterman/lua"
 )
 
 // rules are what the model check explores: the package's, or a mutant's.
 type rules struct {
 	lease  func(b breaker, now int64, token string, life int64) (breaker, bool, bool)
-	record func(b breaker, now int64, class lua.Class, epoch int64, token string) breaker
+	record func(b breaker, now int64, class lua.Class, epoch int64, token string, began int64) breaker
 }
 
 // tiny has times of one to four ticks, so that all states can be visited.
@@ -19,13 +20,19 @@ var tiny = lua.Breaker{Streak: 2, Least: 1 << 30, Window: 12 * time.Second, Base
 
 const leaseTicks = 2
 
+// then keeps the times of failures and beginnings above 0, which means none.
+const then = 1000
+
 func theRules() rules {
 	return rules{
 		lease: func(b breaker, now int64, token string, life int64) (breaker, bool, bool) {
 			after, ok, probe, _ := b.lease(now, token, life)
 			return after, ok, probe
 		},
-		record: func(b breaker, now int64, class lua.Class, epoch int64, token string) breaker {
+		record: func(b breaker, now int64, class lua.Class, epoch int64, token string, began int64) breaker {
+			b.failedAt += then
+			b, class = b.moment(now+then, class, lm.ProviderFailed, epoch, began+then)
+			b.failedAt -= then
 			return b.record(now, class, epoch, token, 0, tiny)
 		},
 	}
@@ -43,6 +50,7 @@ type agent struct {
 	probe   bool
 	epoch   int64 // of the circuit, relative to the shared one
 	left    int64 // of its lease, in ticks
+	began   int64
 }
 
 // normal makes times relative to now, which is always 0, and forgets what makes
@@ -55,9 +63,16 @@ func (w world) normal() world {
 	w.circuit.opened = min(w.circuit.opened, 3)
 	w.circuit.failures = min(w.circuit.failures, 3)
 	w.circuit.rate = [buckets]bucket{}
+	past := min(w.circuit.failedAt+1, 0) // what lies behind the last failure is told apart by that alone
+	w.circuit.failedAt -= past
 	for i := range w.workers {
 		a := &w.workers[i]
 		a.epoch = max(a.epoch-base, -2)
+		if a.began -= past; a.began < w.circuit.failedAt {
+			a.began = w.circuit.failedAt - 1
+		} else {
+			a.began = min(a.began, 0)
+		}
 		if !a.calling {
 			*a = agent{}
 		}
@@ -87,14 +102,14 @@ func (w world) next(r rules) (steps []step) {
 				after, ok, probe := r.lease(w.circuit, 0, token(i), leaseTicks)
 				if ok {
 					to.circuit = after
-					to.workers[i] = agent{calling: true, probe: probe, epoch: after.epoch, left: leaseTicks}
+					to.workers[i] = agent{calling: true, probe: probe, epoch: after.epoch, left: leaseTicks, began: 0}
 				}
 			})
 			continue
 		}
 		for _, class := range []lua.Class{lua.ClassOK, lua.ClassFail, lua.ClassNeutral} {
 			add(string(class), func(to *world) {
-				to.circuit = r.record(w.circuit, 0, class, a.epoch, token(i))
+				to.circuit = r.record(w.circuit, 0, class, a.epoch, token(i), a.began)
 				to.workers[i] = agent{}
 			})
 		}
@@ -106,8 +121,10 @@ func (w world) next(r rules) (steps []step) {
 func (w world) tick() world {
 	w.circuit.openUntil--
 	w.circuit.probeUntil--
+	w.circuit.failedAt--
 	for i := range w.workers {
 		w.workers[i].left = max(w.workers[i].left-1, 0)
+		w.workers[i].began--
 	}
 	return w.normal()
 }
@@ -137,7 +154,11 @@ func explore(r rules) (problem string, states int) {
 			return p + " after: " + way(w), len(all)
 		}
 		for _, s := range w.next(r) {
-			if p := closedByOthers(w, s); p != "" {
+			p := closedByOthers(w, s)
+			if p == "" {
+				p = countedTwice(w, s)
+			}
+			if p != "" {
 				return p + " after: " + way(w) + s.what, len(all)
 			}
 			back[s.to] = append(back[s.to], w)
@@ -205,6 +226,27 @@ func closedByOthers(w world, s step) string {
 	return ""
 }
 
+// countedTwice: a failure of a call that was under way when the last one counted
+// neither counts in the row nor opens a closed circuit, and any other does.
+func countedTwice(w world, s step) string {
+	if s.what == "a tick passes" || s.what[2:] != "fail" {
+		return ""
+	}
+	a := w.workers[int(s.what[0]-'a')]
+	if w.circuit.open || a.epoch != 0 {
+		return ""
+	}
+	with := w.circuit.failedKind != "" && a.began < w.circuit.failedAt
+	moved := s.to.circuit.open || s.to.circuit.failures != w.circuit.failures
+	switch {
+	case with && moved:
+		return "one moment counted twice"
+	case !with && !moved:
+		return "a failure did not count"
+	}
+	return ""
+}
+
 // TestBreakerModel: in every interleaving of three workers' calls, results,
 // crashes and expiries there is at most one probe, and no wedge.
 func TestBreakerModel_OneProbeNoWedge(t *testing.T) {
@@ -232,23 +274,29 @@ func TestBreakerModel_FindsMutants(t *testing.T) {
 			}
 			return good.lease(b, now, token, life)
 		}},
-		"a neutral ending keeps the probe": {lease: good.lease, record: func(b breaker, now int64, class lua.Class, epoch int64, token string) breaker {
+		"a neutral ending keeps the probe": {lease: good.lease, record: func(b breaker, now int64, class lua.Class, epoch int64, token string, began int64) breaker {
 			if class == lua.ClassNeutral {
 				return b
 			}
-			return good.record(b, now, class, epoch, token)
+			return good.record(b, now, class, epoch, token, began)
 		}},
-		"late results count": {lease: good.lease, record: func(b breaker, now int64, class lua.Class, _ int64, token string) breaker {
+		"late results count": {lease: good.lease, record: func(b breaker, now int64, class lua.Class, _ int64, token string, began int64) breaker {
 			if b.open && class == lua.ClassOK {
 				b.probe = token
 			}
-			return good.record(b, now, class, b.epoch, token)
+			return good.record(b, now, class, b.epoch, token, began)
 		}},
-		"any result of an open circuit is its probe's": {lease: good.lease, record: func(b breaker, now int64, class lua.Class, epoch int64, token string) breaker {
+		"any result of an open circuit is its probe's": {lease: good.lease, record: func(b breaker, now int64, class lua.Class, epoch int64, token string, began int64) breaker {
 			if b.open && b.probe != "" {
 				token = b.probe
 			}
-			return good.record(b, now, class, epoch, token)
+			return good.record(b, now, class, epoch, token, began)
+		}},
+		"each failure counts": {lease: good.lease, record: func(b breaker, now int64, class lua.Class, epoch int64, token string, _ int64) breaker {
+			return good.record(b, now, class, epoch, token, b.failedAt)
+		}},
+		"none but the first counts": {lease: good.lease, record: func(b breaker, now int64, class lua.Class, epoch int64, token string, _ int64) breaker {
+			return good.record(b, now, class, epoch, token, b.failedAt-1)
 		}},
 		"open for ever": {record: good.record, lease: func(b breaker, now int64, token string, life int64) (breaker, bool, bool) {
 			if b.open {

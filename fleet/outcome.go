@@ -21,8 +21,12 @@ type Outcome struct {
 	// CircuitEpoch is that of the snapshot or admission under which the call
 	// began; a result of an older circuit moves no breaker. It counts all the same.
 	CircuitEpoch int64
-	Probe        bool   // it was the half-open circuit's probe, admitted with Owner
-	Owner        string // of the probe
+	// Began is when the call began, by the server's clock: a failure of a call that was
+	// under way when the last one of its kind was counted is of the same moment, and
+	// counts as one with it. Zero: unknown, it counts.
+	Began time.Time
+	Probe bool   // it was the half-open circuit's probe, admitted with Owner
+	Owner string // of the probe
 	// Neutral is an ending that says nothing of the model: a cancelled or dropped
 	// call, whatever its Kind. It gives a probe back.
 	Neutral     bool

@@ -47,8 +47,9 @@ type CallOutcome struct {
 	Class          Class
 	Error          bool
 	Kind           lm.Kind
-	Epoch          int64  // of the circuit under which the call began
-	Token          string // of its probe
+	Began          time.Time // by the server's clock, about; zero: unknown
+	Epoch          int64     // of the circuit under which the call began
+	Token          string    // of its probe
 
 	Cooldown, Pause time.Duration // of the model, of the backend
 	Quarantine      time.Duration // of the model
@@ -99,9 +100,17 @@ func (s *Store) outcomeCall(o CallOutcome) call {
 			atLeastMS(o.Cooldown), atLeastMS(o.Pause), atLeastMS(o.Quarantine), atLeastMS(o.Bar), o.Credential, bit(o.Unlisted),
 			o.Usage.Input, o.Usage.Cached, o.Usage.Output, o.CostNano, o.Waste, o.Reservation, o.QuotaPeriod, o.BudgetPer,
 			o.Breaker.Streak, o.Breaker.Least, o.Breaker.Window.Milliseconds(), o.Breaker.Base.Milliseconds(), o.Breaker.Cap.Milliseconds(),
-			int(math.Round(1000 * o.Jitter)), seenKept.Milliseconds(), costKept.Milliseconds(), modelKept.Milliseconds(), s.publish(),
+			int(math.Round(1000 * o.Jitter)), seenKept.Milliseconds(), costKept.Milliseconds(), modelKept.Milliseconds(), s.publish(), beganMS(o.Began),
 		},
 	}
+}
+
+// beganMS is a time in ms; 0: it is not known.
+func beganMS(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMilli()
 }
 
 func (s *Store) recorded(ctx context.Context, c call) (Recorded, error) {

@@ -17,7 +17,7 @@
 -- ARGV
 --   1 class      ok, fail or neutral: what it says to the breaker
 --   2 faulty     1: counts as an error; 0
---   3 kind       of the quarantine
+--   3 kind       of the failure
 --   4 epoch      of the circuit that the call began under
 --   5 token      of its probe
 --   6 cooldown   of the model, ms from now; 0 none
@@ -44,6 +44,7 @@
 --   27 cost_keep  ms that the operation's costs are kept
 --   28 model_keep  ms that model, backend and the tenant's costs are kept
 --   29 publish   PUBLISH, or SPUBLISH on a cluster
+--   30 began     server ms at which the call began, about; 0 unknown
 -- RETURNS
 --   {OK or REPLAY, now, version}
 -- ERRORS
@@ -86,10 +87,11 @@ local keep = ARGV[26]
 local cost_keep = ARGV[27]
 local model_keep = ARGV[28]
 local publish = ARGV[29]
+local began = tonumber(ARGV[30])
 local now = clock()
 
 local m = redis.call('HMGET', model, 'failures', 'opened', 'circuit', 'epoch', 'open_until', 'probe_token',
-  'cooldown_until', 'quarantine_until', 'held_cost', 'disabled')
+  'cooldown_until', 'quarantine_until', 'held_cost', 'disabled', 'failed_at', 'failed_kind')
 local failures = tonumber(m[1]) or 0
 local opened = tonumber(m[2]) or 0
 local circuit = m[3] or ''
@@ -143,7 +145,13 @@ if held_score then
   settle(input + output)
 end
 
--- The breaker. A result of an older circuit moves nothing.
+-- The breaker. A result of an older circuit moves nothing. A failure of a call that was
+-- under way when the last one of its kind counted is of the same moment; an interrupted
+-- stream is of the crash that others see as a broken connection.
+local moment = kind == 'stream_interrupted' and 'provider' or kind
+local same = class == 'fail' and circuit == '' and epoch == stored and began > 0 and kind ~= 'timeout'
+  and began < (tonumber(m[11]) or 0) and moment == m[12]
+
 local function open()
   opened = opened + 1
   local time = math.min(base * 2 ^ math.min(opened - 1, 30), cap)
@@ -153,7 +161,7 @@ local function open()
 end
 
 local function close()
-  redis.call('HSET', model, 'circuit', '', 'opened', 0, 'epoch', stored + 1, 'failures', 0)
+  redis.call('HSET', model, 'circuit', '', 'opened', 0, 'epoch', stored + 1, 'failures', 0, 'failed_at', 0, 'failed_kind', '')
   for i = 0, 11 do
     redis.call('HDEL', model, 'b' .. i)
   end
@@ -176,7 +184,12 @@ local function closed()
     dirty = dirty or failures > 0
     return
   end
-  redis.call('HSET', model, at, string.format('%.0f %.0f %.0f', slot, ok, bad + 1), 'failures', failures + 1)
+  if same then
+    redis.call('HSET', model, at, string.format('%.0f %.0f %.0f', slot, ok, bad + 1))
+    return
+  end
+  redis.call('HSET', model, at, string.format('%.0f %.0f %.0f', slot, ok, bad + 1), 'failures', failures + 1,
+    'failed_at', now, 'failed_kind', moment)
   dirty = dirty or failures == 0
   local all, wrong = 0, 0
   for i = 0, 11 do
@@ -246,7 +259,7 @@ end
 spend(model, input, cached, output, cost, waste, 1)
 spend(backend, input, cached, output, cost, waste, 1)
 redis.call('PEXPIRE', backend, model_keep)
-if class ~= 'neutral' then
+if class ~= 'neutral' and not same then
   local score = tonumber(b[1]) or 1
   redis.call('HSET', backend, 'score', string.format('%.6f', 0.8 * score + (class == 'ok' and 0.2 or 0)))
 end

@@ -59,6 +59,7 @@ func (t *trip) ring(ctx context.Context, d *Decision, a fleet.Admitted) (lm.Answ
 	call := t.call
 	call.Model, call.Try, call.Stream = m.Name, t.tries, t.stream.begin(m)
 	began := time.Now()
+	t.began = t.r.opts.Now()
 	var answer lm.Answer
 	var err error
 	switch p := t.r.opts.Providers[m.Backend]; {
@@ -124,7 +125,7 @@ func (t *trip) giveBack(ctx context.Context, d *Decision, a fleet.Admitted) {
 func (t *trip) outcome(d *Decision, a fleet.Admitted) fleet.Outcome {
 	o := fleet.Outcome{
 		Model: d.Model.Spec.ID, Backend: d.Model.Spec.Backend, Op: t.call.ID, Tenant: t.call.Tenant, Key: t.tryKey(),
-		CircuitEpoch: a.CircuitEpoch, Probe: a.Probe, Reservation: a.Reservation,
+		CircuitEpoch: a.CircuitEpoch, Probe: a.Probe, Reservation: a.Reservation, Began: t.began,
 	}
 	if a.Probe {
 		o.Owner = t.owner()

@@ -28,6 +28,7 @@ type trip struct {
 	fails    int             // in a row, here
 	failures int             // in all
 	tries    int             // the number of the next call: those of the claim's step before it count
+	began    time.Time       // of the last, by the server's clock
 	kinds    map[int]lm.Kind // of the last failure of each seat; nil: none has failed
 	last     error           // the last failure
 	passing  error           // the last one that may pass by itself
