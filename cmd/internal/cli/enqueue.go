@@ -45,7 +45,9 @@ standard input): a chat-completions body or an OpenAI batch line each. Prints th
 IDs; with --wait the answer's text, or one JSON line per result in the order in
 which they end; with --follow the text as it comes. A file that is pushed again
 enqueues nothing twice: what an earlier push asked for is existing, with its outcome
-where it did not succeed (exit 1), and --retry-failed has what failed done again.`,
+where it did not succeed (exit 1), and --retry-failed has what failed done again. That
+holds for deliver.result_retention of the workers after a line has ended (a failed one:
+30 days): pushed again later, the line is asked and paid again.`,
 		Example: `  enqueue "Why do rivers bend?" --wait
   enqueue "Tell me more" --follow
   enqueue --file requests.jsonl --wait --out answers.jsonl`,
@@ -194,9 +196,11 @@ func (f *enqueueFlags) run(cmd *cobra.Command, cfg *config.Config, args []string
 	if err != nil {
 		return err
 	}
+	f.warnUnserved(ctx, cmd, store)
 	sent, err := f.send(ctx, cmd, client, requests)
 	err = errors.Join(err, f.resolve(ctx, cmd, store, client, sent))
 	err = errors.Join(f.tellExisting(cmd, sent), err)
+	f.tellRetention(cmd, cfg, sent)
 	switch {
 	case len(sent) == 0:
 	case f.followed:

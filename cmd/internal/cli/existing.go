@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	lm "github.com/lighterman/lighterman"
+	"github.com/lighterman/lighterman/config"
 	"github.com/lighterman/lighterman/lua"
 	"github.com/lighterman/lighterman/producer"
 	"github.com/spf13/cobra"
@@ -149,4 +150,14 @@ func (f *enqueueFlags) tellFew(cmd *cobra.Command, sent []numbered) {
 		}
 		fmt.Fprintf(stderr, "%s: %s%s: %s\n", cmd.Name(), f.where(n), n.id, n.status)
 	}
+}
+
+// tellRetention tells a person who pushes a file until when it may be pushed again
+// without paying twice.
+func (f *enqueueFlags) tellRetention(cmd *cobra.Command, cfg *config.Config, sent []numbered) {
+	if f.file == "" || !stderr.terminal || standingOf(sent).counts[statusNew] == 0 {
+		return
+	}
+	fmt.Fprintf(stderr, "%s: pushed again later than %s after a line has ended, that line is paid again (deliver.result_retention of the workers, at most 24h)\n",
+		cmd.Name(), cfg.Deliver.ResultRetention)
 }

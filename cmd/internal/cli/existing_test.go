@@ -91,6 +91,22 @@ func TestEnqueue_PushedAgainAfterACancel(t *testing.T) {
 	s.run("enqueue", "x", "--key", "k", "--retry-failed").failed(exitFailed, ": existing cancelled")
 }
 
+// TestEnqueue_TellsAPersonUntilWhenAFileIsPaidOnce, and nobody else.
+func TestEnqueue_TellsAPersonUntilWhenAFileIsPaidOnce(t *testing.T) {
+	t.Parallel()
+	s := on(t, redistest.Start(t), "LIGHTERMAN_DELIVER_RESULT_RETENTION=2h")
+	s.file("f.jsonl", chatLine("1")+"\n")
+	const note = "pushed again later than 2h after a line has ended, that line is paid again"
+	if out := s.shown(200, "enqueue --file f.jsonl"); !strings.Contains(out, note) {
+		t.Errorf("on a terminal: %s", out)
+	}
+	if out := s.shown(200, "enqueue --file f.jsonl"); strings.Contains(out, note) {
+		t.Errorf("with nothing new: %s", out)
+	}
+	s.file("f.jsonl", chatLine("2")+"\n")
+	s.run("enqueue", "--file", "f.jsonl").ok()
+}
+
 // TestOut_TheFileOfTheRequestsIsRefused under any name, and before anything is sent.
 func TestOut_TheFileOfTheRequestsIsRefused(t *testing.T) {
 	t.Parallel()

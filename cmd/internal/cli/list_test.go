@@ -48,7 +48,7 @@ func TestLists_OfWorkInAllStates(t *testing.T) {
 	work(t, server, nil)
 	good := strings.TrimSpace(s.run("enqueue", question, "--wait", "-o", "id").ok())
 	bad := strings.TrimSpace(s.run("enqueue", question, "--model", "sim-embed", "--wait", "-o", "id").out)
-	waits := strings.TrimSpace(s.run("enqueue", question, "--queue", "unserved").ok())
+	waits := strings.TrimSpace(s.run("enqueue", question, "--queue", "unserved").out)
 	later := strings.TrimSpace(s.run("enqueue", question, "--in", "1h").ok())
 
 	t.Run("ls", func(t *testing.T) {

