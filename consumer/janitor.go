@@ -3,6 +3,7 @@ package consumer
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"time"
 
@@ -93,6 +94,9 @@ func (c *Consumer) clean(ctx context.Context, j lua.Janitor) (lua.Pass, error) {
 	if err := c.trim(ctx, j.Partitions); err != nil {
 		return pass, err
 	}
+	if err := c.tidyCounts(ctx, j.Partitions, pass.Drift); err != nil {
+		return pass, err
+	}
 	roll, err := c.store.TidyRoster(ctx, true)
 	if len(roll.Workers)+len(roll.Drains) > 0 {
 		c.log.Info().Int("workers", len(roll.Workers)).Int("orders", len(roll.Drains)).Msg("silent workers taken off the roster")
@@ -100,15 +104,46 @@ func (c *Consumer) clean(ctx context.Context, j lua.Janitor) (lua.Pass, error) {
 	return pass, err
 }
 
-// trim removes the dead letters of some partitions, nil: all, that are older than
-// their retention.
-func (c *Consumer) trim(ctx context.Context, partitions []int) error {
+// tidyCounts sets counts right that drifted, and removes queues that are empty and
+// that nobody reads.
+func (c *Consumer) tidyCounts(ctx context.Context, partitions []int, drift []lua.Drift) error {
+	set, err := c.store.Recount(ctx, drift)
+	if set > 0 {
+		c.log.Info().Int("counts", set).Msg("counts that had drifted set right")
+	}
+	if err != nil {
+		return fmt.Errorf("set counts right: %w", err)
+	}
+	keep := make([]string, len(c.opts.Queues))
+	for i, q := range c.opts.Queues {
+		keep[i] = q.Name
+	}
+	for _, p := range c.all(partitions) {
+		gone, err := c.store.RetireQueues(ctx, p, keep)
+		if len(gone) > 0 {
+			c.log.Info().Int("partition", p).Int("queues", len(gone)).Msg("empty queues that nobody reads removed")
+		}
+		if err != nil {
+			return fmt.Errorf("remove empty queues: %w", err)
+		}
+	}
+	return nil
+}
+
+// all are the partitions named, nil: all there are.
+func (c *Consumer) all(partitions []int) []int {
 	if partitions == nil {
 		for p := range c.store.Partitions() {
 			partitions = append(partitions, p)
 		}
 	}
-	for _, p := range partitions {
+	return partitions
+}
+
+// trim removes the dead letters of some partitions, nil: all, that are older than
+// their retention.
+func (c *Consumer) trim(ctx context.Context, partitions []int) error {
+	for _, p := range c.all(partitions) {
 		n, err := c.store.TrimDead(ctx, p)
 		if err != nil {
 			return err

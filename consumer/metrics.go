@@ -115,11 +115,19 @@ func (m *Metrics) takenOver(cause string, from lua.Record, r lua.Returned) {
 	}
 }
 
-func (m *Metrics) depths(partition int, counts lua.Counts) {
-	for _, queue := range counts.Queues() {
-		for _, state := range []string{"waiting", "running", "delayed"} {
-			m.Operations.WithLabelValues(strconv.Itoa(partition), queue, state).Set(float64(counts[state+":"+queue]))
+// otherQueues is the label of all queues that a worker does not serve together: a
+// producer may make up names, and each label value is a series for ever.
+const otherQueues = "(other)"
+
+func (m *Metrics) depths(partition int, counts lua.Counts, served []Queue) {
+	for _, state := range []string{"waiting", "running", "delayed"} {
+		rest := counts.Sum(state)
+		for _, q := range served {
+			n := counts[state+":"+q.Name]
+			rest -= n
+			m.Operations.WithLabelValues(strconv.Itoa(partition), q.Name, state).Set(float64(n))
 		}
+		m.Operations.WithLabelValues(strconv.Itoa(partition), otherQueues, state).Set(float64(rest))
 	}
 }
 

@@ -28,7 +28,8 @@ func (f *fleetSize) stretch(d time.Duration) time.Duration {
 // tick is one partition's ticker: it promotes what is due and sweeps what dead
 // workers left. Redis lets one worker through in each interval.
 func (c *Consumer) tick(ctx context.Context, partition int) {
-	streams := c.streams(partition)
+	own := c.streams(partition)
+	streams := own
 	every := c.opts.Tick
 	for pause(ctx, c.fleet.stretch(every-every/20+rand.N(every/10))) {
 		interval := every * 9 / 10 // a little less than between the asking, so that no turn is missed
@@ -49,8 +50,8 @@ func (c *Consumer) tick(ctx context.Context, partition int) {
 		if due.Counts.Sum("waiting")+due.Counts.Sum("running")+due.Counts.Sum("delayed") > 0 {
 			every = c.opts.Tick
 		}
-		c.metrics.depths(partition, due.Counts)
-		streams = withQueues(streams, partition, due.Counts.Queues())
+		c.metrics.depths(partition, due.Counts, c.opts.Queues)
+		streams = withQueues(own, partition, due.Counts.OpenQueues())
 		c.promote(ctx, partition, due)
 		c.wake(ctx, partition, due.Waits)
 		c.expire(ctx, partition, due)
@@ -75,6 +76,7 @@ func (c *Consumer) firstSweep(ctx context.Context) time.Time {
 // withQueues adds the streams of queues that this worker does not serve, so that
 // what was left there is taken over too.
 func withQueues(streams []lua.Stream, partition int, queues []string) []lua.Stream {
+	streams = slices.Clip(streams)
 	known := make(map[string]bool)
 	for _, s := range streams {
 		known[s.Queue] = true

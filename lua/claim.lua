@@ -78,6 +78,7 @@ local function one(k, a)
     redis.call('XADD', dead, 'MAXLEN', '~', 100000, '*', 't', id, 'reason', 'trace_lost', 'state', '', 'worker', owner,
       'queue', string.match(short, ':(.*)$') or '', 'kind', '', 'error', 'the trace of an entry is gone')
     count('failed', 1)
+    count('waiting:' .. (string.match(short, ':(.*)$') or ''), -1)
     ack(stream, entry)
     return 'LOST'
   end

@@ -115,6 +115,8 @@ func accepted(id lm.TraceID, answer string) Accepted {
 		return Accepted{ID: lm.TraceID(rest), Err: ErrKeyConflict}
 	case "QUEUEFULL":
 		return Accepted{Err: ErrQueueFull}
+	case "MANYQUEUES":
+		return Accepted{Err: ErrTooManyQueues}
 	default:
 		if err := refusal(answer); err != nil {
 			return Accepted{Err: err}

@@ -31,7 +31,7 @@
 --   9 keyed      1 when unique is its idempotency key's
 --   10 fields    first of the flat list of further trace fields, to the end
 -- RETURNS
---   per operation: OK; EXISTING ID; CONFLICT ID; QUEUEFULL; ILLEGAL
+--   per operation: OK; EXISTING ID; CONFLICT ID; QUEUEFULL; MANYQUEUES; ILLEGAL
 -- ERRORS
 --   per operation: OOM, WRONGTYPE, NOPERM, ERROR; nothing of it was written
 --#include states walk clock history counts each door create
@@ -82,7 +82,7 @@ local function one(k, a)
   end
   local place = (waits and 'delayed:' or 'waiting:') .. queue
   if not has_room(stats, limit, place) then
-    return 'QUEUEFULL'
+    return refusal(place)
   end
 
   local hf, hv, hn = hop(0, path, now, now, 0, '')

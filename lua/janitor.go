@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -78,6 +79,7 @@ type pass struct {
 	real   map[int]Counts
 	open   map[int][]lm.TraceID // read, not looked at yet
 	pairs  map[int][]string     // strays to be, with their traces
+	unique map[int][]string     // idempotency keys, not looked at yet
 	worked time.Duration
 	now    time.Time
 }
@@ -98,7 +100,7 @@ func (s *Store) Clean(ctx context.Context, j Janitor) (Pass, error) {
 	}
 	r := &pass{
 		s: s, j: j, of: make(map[int]bool), before: make(map[int]Counts), real: make(map[int]Counts),
-		open: make(map[int][]lm.TraceID), pairs: make(map[int][]string),
+		open: make(map[int][]lm.TraceID), pairs: make(map[int][]string), unique: make(map[int][]string),
 	}
 	r.Repairs = make(map[Repaired]int)
 	started := time.Now()
@@ -193,6 +195,10 @@ func (r *pass) sort(key string) {
 	if !ok || !named {
 		return
 	}
+	if what == "unique" {
+		r.sortUnique(key, name)
+		return
+	}
 	id, err := lm.ParseTraceID(name)
 	if err != nil || !r.of[id.Partition()] || r.s.keys.of(id, what) != key {
 		return
@@ -206,8 +212,39 @@ func (r *pass) sort(key string) {
 	}
 }
 
+// sortUnique keeps an idempotency key of a partition that is looked at.
+func (r *pass) sortUnique(key, hash string) {
+	tag, _, _ := strings.Cut(strings.TrimPrefix(key, "{"+r.s.keys.prefix+":"), "}")
+	if p, err := strconv.Atoi(tag); err == nil && r.of[p] && r.s.keys.unique(p, hash) == key {
+		r.unique[p] = append(r.unique[p], key)
+	}
+}
+
+// pairUnique puts the idempotency keys that a page brought beside the traces that
+// they name. A trace that is gone gives its key no lifetime any more, and what was
+// pushed under it again would be answered with an operation that is not there.
+func (r *pass) pairUnique(ctx context.Context) error {
+	for p, keys := range r.unique {
+		delete(r.unique, p)
+		held, err := r.s.rdb.MGet(ctx, keys...).Result()
+		if err != nil {
+			return fmt.Errorf("read idempotency keys: %w", err)
+		}
+		for i, v := range held {
+			name, _, _ := strings.Cut(text(v), " ")
+			if id, err := lm.ParseTraceID(name); err == nil && id.Partition() == p {
+				r.pairs[p] = append(r.pairs[p], keys[i], r.s.keys.trace(id))
+			}
+		}
+	}
+	return nil
+}
+
 // flush looks at what has come together, whole batches or all of it.
 func (r *pass) flush(ctx context.Context, all bool) error {
+	if err := r.pairUnique(ctx); err != nil {
+		return err
+	}
 	for p, ids := range r.open {
 		for len(ids) >= maxBatch || all && len(ids) > 0 {
 			n := min(len(ids), maxBatch)

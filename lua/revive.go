@@ -76,6 +76,8 @@ func revived(id lm.TraceID, answer string) Revived {
 		return Revived{Err: fmt.Errorf("the new ID %s is taken", id)}
 	case "QUEUEFULL":
 		return Revived{Err: ErrQueueFull}
+	case "MANYQUEUES":
+		return Revived{Err: ErrTooManyQueues}
 	}
 	if err := refusal(answer); err != nil {
 		return Revived{Err: err}

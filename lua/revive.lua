@@ -32,7 +32,7 @@
 -- RETURNS
 --   per operation: OK; EXISTING ID, it was retried before; NOTFOUND, no trace;
 --   NOREQUEST; ILLEGAL STATE or OUTCOME, it has not failed; CHANGED, not what was
---   read; CONFLICT, the new ID is taken; QUEUEFULL
+--   read; CONFLICT, the new ID is taken; QUEUEFULL; MANYQUEUES
 -- ERRORS
 --   per operation: OOM, WRONGTYPE, NOPERM, ERROR; nothing of it was written
 --#include clock history counts each entry door create
@@ -86,7 +86,7 @@ local function one(k, a)
   end
   local has_letter = letter_of(old_id, t[6])
   if not has_room(stats, limit, 'waiting:' .. queue) then
-    return 'QUEUEFULL'
+    return refusal('waiting:' .. queue)
   end
 
   local entry = 'stream:' .. queue .. '/' .. redis.call('XADD', stream, '*', 't', id)

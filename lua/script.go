@@ -47,6 +47,8 @@ var (
 	announceScript  = load("announce")
 	repairScript    = load("repair")
 	strayScript     = load("stray")
+	recountScript   = load("recount")
+	retireScript    = load("retire")
 	probeScript     = load("probe")
 	presenceScript  = load("presence")
 	boardScript     = load("board")

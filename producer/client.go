@@ -16,6 +16,9 @@ import (
 var (
 	ErrKeyConflict  = lua.ErrKeyConflict // the same ID or key, another request
 	ErrQueueFull    = lua.ErrQueueFull   // the door refuses; try later
+	// ErrTooManyQueues refuses an operation of a queue that is not there yet, when a
+	// partition has 1,000 queues. The janitor removes empty ones that nobody reads.
+	ErrTooManyQueues = lua.ErrTooManyQueues
 	ErrUnknownModel = errors.New("unknown model")
 	ErrNotEnded     = errors.New("not ended yet")
 	ErrResultGone   = errors.New("it has ended and its result is gone")
