@@ -87,14 +87,14 @@ func (c *Consumer) clean(ctx context.Context, j lua.Janitor) (lua.Pass, error) {
 		log = c.log.Info()
 	}
 	log.Int("keys", pass.Keys).Int("open", pass.Open).Int("repaired", pass.Orphans()).Int("expired", pass.Expired).Int("asked", pass.Asked).
-		Int("strays", pass.Strays).Int("refused", pass.Refused).Dur("took_ms", pass.Took).Dur("redis_ms", pass.RedisMax).Msg("janitor passed")
+		Int("strays", pass.Strays).Int("refused", pass.Refused).Int("recounted", pass.Recounted).Dur("took_ms", pass.Took).Dur("redis_ms", pass.RedisMax).Msg("janitor passed")
 	if err != nil {
 		return pass, err
 	}
 	if err := c.trim(ctx, j.Partitions); err != nil {
 		return pass, err
 	}
-	if err := c.tidyCounts(ctx, j.Partitions, pass.Drift); err != nil {
+	if err := c.retireQueues(ctx, j.Partitions); err != nil {
 		return pass, err
 	}
 	roll, err := c.store.TidyRoster(ctx, true)
@@ -104,16 +104,9 @@ func (c *Consumer) clean(ctx context.Context, j lua.Janitor) (lua.Pass, error) {
 	return pass, err
 }
 
-// tidyCounts sets counts right that drifted, and removes queues that are empty and
+// retireQueues removes the queues of some partitions, nil: all, that are empty and
 // that nobody reads.
-func (c *Consumer) tidyCounts(ctx context.Context, partitions []int, drift []lua.Drift) error {
-	set, err := c.store.Recount(ctx, drift)
-	if set > 0 {
-		c.log.Info().Int("counts", set).Msg("counts that had drifted set right")
-	}
-	if err != nil {
-		return fmt.Errorf("set counts right: %w", err)
-	}
+func (c *Consumer) retireQueues(ctx context.Context, partitions []int) error {
 	keep := make([]string, len(c.opts.Queues))
 	for i, q := range c.opts.Queues {
 		keep[i] = q.Name

@@ -48,17 +48,18 @@ const mendedKept = 100
 
 // Pass is what one pass of the janitor found, and repaired where it acted.
 type Pass struct {
-	Keys     int              // looked at
-	Open     int              // operations that have not ended
-	Repairs  map[Repaired]int // by what was wrong
-	Mended   []Mended         // the first 100 of them
-	Refused  int              // operations whose key Redis refused (another type, a permission)
-	Expired  int              // ended, being older than MaxAge
-	Asked    int              // older than MaxAge, running, asked to end
-	Strays   int              // keys whose trace is gone, given a lifetime
-	Drift    []Drift          // only of partitions in which nothing moved meanwhile
-	Took     time.Duration
-	RedisMax time.Duration // Redis was busy with it for no longer
+	Keys      int              // looked at
+	Open      int              // operations that have not ended
+	Repairs   map[Repaired]int // by what was wrong
+	Mended    []Mended         // the first 100 of them
+	Refused   int              // operations whose key Redis refused (another type, a permission)
+	Expired   int              // ended, being older than MaxAge
+	Asked     int              // older than MaxAge, running, asked to end
+	Strays    int              // keys whose trace is gone, given a lifetime
+	Drift     []Drift          // only of partitions in which nothing moved meanwhile
+	Recounted int              // counts of them that were set right
+	Took      time.Duration
+	RedisMax  time.Duration // Redis was busy with it for no longer
 }
 
 // Orphans is how many operations nobody would have found again.
@@ -98,15 +99,45 @@ func (s *Store) Clean(ctx context.Context, j Janitor) (Pass, error) {
 			j.Partitions = append(j.Partitions, p)
 		}
 	}
+	r := s.newPass(j)
+	started := time.Now()
+	err := r.run(ctx)
+	if err == nil && j.Act && len(r.Drift) > 0 {
+		r.Recounted, err = r.mendCounts(ctx)
+	}
+	r.Took, r.RedisMax = time.Since(started), r.worked
+	return r.Pass, err
+}
+
+func (s *Store) newPass(j Janitor) *pass {
 	r := &pass{
 		s: s, j: j, of: make(map[int]bool), before: make(map[int]Counts), real: make(map[int]Counts),
 		open: make(map[int][]lm.TraceID), pairs: make(map[int][]string), unique: make(map[int][]string),
 	}
 	r.Repairs = make(map[Repaired]int)
-	started := time.Now()
-	err := r.run(ctx)
-	r.Took, r.RedisMax = time.Since(started), r.worked
-	return r.Pass, err
+	return r
+}
+
+// mendCounts looks once more at the partitions that drifted, and sets right what is
+// as far off as before: operations that moved to and fro during one look may have
+// been overlooked by it.
+func (r *pass) mendCounts(ctx context.Context) (set int, err error) {
+	first := make(map[Drift]bool)
+	again := Janitor{Share: r.j.Share, Alive: r.j.Alive}
+	for _, d := range r.Drift {
+		first[Drift{Partition: d.Partition, Field: d.Field, Counted: d.Counted - d.Real}] = true
+		if !slices.Contains(again.Partitions, d.Partition) {
+			again.Partitions = append(again.Partitions, d.Partition)
+		}
+	}
+	second := r.s.newPass(again)
+	if err := second.run(ctx); err != nil {
+		return 0, err
+	}
+	same := slices.DeleteFunc(second.Drift, func(d Drift) bool {
+		return !first[Drift{Partition: d.Partition, Field: d.Field, Counted: d.Counted - d.Real}]
+	})
+	return r.s.recount(ctx, same)
 }
 
 func (r *pass) run(ctx context.Context) (err error) {

@@ -54,9 +54,9 @@ func (c Counts) isOpen(queue string) bool {
 	return c["waiting:"+queue] != 0 || c["running:"+queue] != 0 || c["delayed:"+queue] != 0
 }
 
-// Recount sets the counts right that a pass found to have drifted. It returns how
+// recount sets the counts right that a pass found to have drifted. It returns how
 // many it set; one that has moved since is left to the next pass.
-func (s *Store) Recount(ctx context.Context, drift []Drift) (set int, err error) {
+func (s *Store) recount(ctx context.Context, drift []Drift) (set int, err error) {
 	of := make(map[int][]Drift)
 	for _, d := range drift {
 		of[d.Partition] = append(of[d.Partition], d)

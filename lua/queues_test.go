@@ -94,12 +94,12 @@ func TestRecount_MendsWhatStoodStillAndLeavesWhatMoved(t *testing.T) {
 			t.Fatalf("drift %+v, want two counts", drift)
 		}
 		for _, want := range []int{2, 0} {
-			if set, err := e.s.Recount(ctx, drift); err != nil || set != want {
+			if set, err := e.s.recount(ctx, drift); err != nil || set != want {
 				t.Errorf("%d set, %v, want %d", set, err, want)
 			}
 		}
 		e.counts("waiting:default=2")
-		if set, err := e.s.Recount(ctx, []Drift{{Field: "waiting:default", Counted: 22, Real: 1}}); err != nil || set != 0 {
+		if set, err := e.s.recount(ctx, []Drift{{Field: "waiting:default", Counted: 22, Real: 1}}); err != nil || set != 0 {
 			t.Errorf("one that had moved: %d set, %v", set, err)
 		}
 	})
@@ -133,5 +133,22 @@ func TestJanitor_AnIdempotencyKeyOutlivesNoLostTrace(t *testing.T) {
 			t.Errorf("the other's key has lifetime %v", ttl)
 		}
 		e.dead("trace_lost")
+	})
+}
+
+// TestJanitor_MendsDriftedCounts: a pass that acts sets right what it found twice; a
+// pass that looks changes nothing.
+func TestJanitor_MendsDriftedCounts(t *testing.T) {
+	each(t, func(e *env) {
+		e.enqueue("0-a")
+		e.rdb.HIncrBy(ctx, e.s.keys.stats(0), "waiting:default", 20)
+		if pass := e.clean(false); pass.Recounted != 0 || len(pass.Drift) != 1 {
+			t.Errorf("a look: %+v", pass)
+		}
+		e.counts("waiting:default=21")
+		if pass := e.clean(true); pass.Recounted != 1 {
+			t.Errorf("a pass that acts: %+v", pass)
+		}
+		e.counts("waiting:default=1")
 	})
 }

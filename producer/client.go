@@ -14,15 +14,15 @@ import (
 // What a client can answer beside the errors of Redis; callers branch on these.
 // ErrNotFound of the root package says that an ID names nothing.
 var (
-	ErrKeyConflict  = lua.ErrKeyConflict // the same ID or key, another request
-	ErrQueueFull    = lua.ErrQueueFull   // the door refuses; try later
+	ErrKeyConflict = lua.ErrKeyConflict // the same ID or key, another request
+	ErrQueueFull   = lua.ErrQueueFull   // the door refuses; try later
 	// ErrTooManyQueues refuses an operation of a queue that is not there yet, when a
 	// partition has 1,000 queues. The janitor removes empty ones that nobody reads.
 	ErrTooManyQueues = lua.ErrTooManyQueues
-	ErrUnknownModel = errors.New("unknown model")
-	ErrNotEnded     = errors.New("not ended yet")
-	ErrResultGone   = errors.New("it has ended and its result is gone")
-	ErrClosed       = errors.New("the producer is closed")
+	ErrUnknownModel  = errors.New("unknown model")
+	ErrNotEnded      = errors.New("not ended yet")
+	ErrResultGone    = errors.New("it has ended and its result is gone")
+	ErrClosed        = errors.New("the producer is closed")
 )
 
 // Client enqueues operations and waits for them. All methods may be called

@@ -79,7 +79,7 @@ func (d *doctor) keyspace(ctx context.Context) {
 			words[i] = fmt.Sprintf("partition %d %s: counted %d, there are %d", x.Partition, x.Field, x.Counted, x.Real)
 		}
 		d.say("LM017", "counts", sevWarning, strings.Join(words, "; "),
-			"a count that is too high refuses work early: with everything stopped, HSET {prefix:P}:stats to what is there")
+			"the janitor sets it right within the hour, when nothing moves").fixable(d.fix)
 	} else {
 		d.say("LM017", "counts", sevOK, "agree, or the fleet is busy", "")
 	}
