@@ -55,6 +55,7 @@ func (c *Consumer) tick(ctx context.Context, partition int) {
 		c.promote(ctx, partition, due)
 		c.wake(ctx, partition, due.Waits)
 		c.expire(ctx, partition, due)
+		c.forgetLetters(ctx, partition, due.Letters)
 		if c.contactWith(partition).mayTakeOver() && !time.Now().Before(c.sweepFrom) {
 			for _, s := range due.Stalled {
 				c.sweep(ctx, s)
@@ -148,6 +149,28 @@ func (c *Consumer) endPage(ctx context.Context, ids []lm.TraceID) ([]lua.Ended, 
 		c.log.Info().Str("trace_id", string(ids[i])).Str("answer", string(e)).Msg("deadline passed")
 	}
 	return ended, err
+}
+
+// maxForgotten bounds how many scripts of 100 dead letters one tick forgets.
+const maxForgotten = 100
+
+// forgetLetters forgets the oldest dead letters where there are too many, script by
+// script.
+func (c *Consumer) forgetLetters(ctx context.Context, partition, letters int) {
+	all := 0
+	for range maxForgotten {
+		n, err := c.store.ForgetOldest(ctx, partition, letters-all)
+		all += n
+		if err != nil && ctx.Err() == nil {
+			c.log.Warn().Err(err).Int("partition", partition).Msg("forget dead letters")
+		}
+		if n == 0 || err != nil {
+			break
+		}
+	}
+	if all > 0 {
+		c.log.Warn().Int("partition", partition).Int("letters", all).Msg("more dead letters than are kept: the oldest are forgotten")
+	}
 }
 
 // sweep takes over every entry of a stream that has been idle for a lease, page

@@ -101,3 +101,21 @@ func TestDeadline_EndsWhatWaitsAndWhatRuns(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// TestTick_ForgetsTheOldestLetters: a fleet keeps so many dead letters and no more.
+func TestTick_ForgetsTheOldestLetters(t *testing.T) {
+	eachWith(t, lua.Options{DeadKept: 2}, func(e *env) {
+		ids := e.many(6)
+		w := e.worker(func(context.Context, lm.Claim) (lm.Result, error) {
+			return lm.Result{}, lm.Permanent(errors.New("no"))
+		}, Options{})
+		e.until("two letters are left", func() bool {
+			counts, _ := e.s.Counts(ctx, 0)
+			return counts["failed"] == int64(len(ids)) && e.rdb.XLen(ctx, "{lm:0}:dead").Val() == 2
+		})
+		w.drain()
+		if left := len(e.rdb.Keys(ctx, "{lm:0}:trace:*").Val()); left != 2 {
+			e.Errorf("%d traces are left, want 2", left)
+		}
+	})
+}

@@ -52,25 +52,31 @@ local consumer = ARGV[3]
 local short = ARGV[4]
 local now = clock()
 
--- raw(entry): the entry's fields, cut so that all stay under 64 KiB with their quotes.
+-- raw(entry): the entry's fields as a JSON list of at most 64 KiB; what is longer is cut,
+-- by what it takes when it is written as JSON.
 local function raw(entry)
-  local fields, left = {}, 65536
+  local list, left = {}, 65534
   for _, v in ipairs(entry[2]) do
-    if left <= 0 then
+    v = string.sub(v, 1, left)
+    local text = string.sub(cjson.encode({ v }), 2, -2)
+    while #text >= left and v ~= '' do
+      v = string.sub(v, 1, math.max(0, math.min(#v - 1, math.floor(#v * left / #text) - 3)))
+      text = string.sub(cjson.encode({ v }), 2, -2)
+    end
+    left = left - #text - 1
+    if left < 0 then
       break
     end
-    v = string.sub(v, 1, left)
-    left = left - #v - 3
-    fields[#fields + 1] = v
+    list[#list + 1] = v
   end
-  return fields
+  return cjson.encode(list)
 end
 
 -- bury(id, entry, reason, detail, trace, reply): nothing of the operation is recorded
 -- but this; a notice has the outcome failed and the ID that the dead letter has.
 local function bury(id, entry, reason, detail, trace, reply)
-  redis.call('XADD', dead, 'MAXLEN', '~', 100000, '*', 't', id, 'reason', reason, 'state', '', 'worker', '',
-    'queue', string.match(short, ':(.*)$') or '', 'kind', '', 'error', detail, 'raw', cjson.encode(raw(entry)))
+  redis.call('XADD', dead, 'MAXLEN', '~', 200000, '*', 't', id, 'reason', reason, 'state', '', 'worker', '',
+    'queue', string.match(short, ':(.*)$') or '', 'kind', '', 'error', detail, 'raw', raw(entry))
   if reply ~= trace then
     notify(reply, id, 'failed')
   end

@@ -200,11 +200,14 @@ func TestAdopt_RawFieldsAreBounded(t *testing.T) {
 			"huge":  {"v", "2", "body", strings.Repeat("b", 1<<20)},
 			"small": many(20_000, "12345678"),
 			"empty": many(40_000, ""),
+
+			"control characters":      many(400, strings.Repeat("\x01", 1000)),
+			"huge control characters": {"v", "2", "body", strings.Repeat("\x01", 1<<20)},
 		} {
 			e.push(fields...)
 			e.adopt("w1", e.read("w1"), AdoptedDead)
 			letters, _ := e.s.Dead(ctx, 0, 1)
-			if n := len(letters[0].Raw); n > 80<<10 { // 64 KiB and JSON's quotes
+			if n := len(letters[0].Raw); n > 64<<10 || n < 60<<10 {
 				e.Errorf("%s: %d bytes of raw fields", name, n)
 			}
 			var raw []string

@@ -75,7 +75,7 @@ local function one(k, a)
   local flat = redis.call('HGETALL', trace)
   local t = map(flat)
   if not t.state then
-    redis.call('XADD', dead, 'MAXLEN', '~', 100000, '*', 't', id, 'reason', 'trace_lost', 'state', '', 'worker', owner,
+    redis.call('XADD', dead, 'MAXLEN', '~', 200000, '*', 't', id, 'reason', 'trace_lost', 'state', '', 'worker', owner,
       'queue', string.match(short, ':(.*)$') or '', 'kind', '', 'error', 'the trace of an entry is gone')
     count('failed', 1)
     count('waiting:' .. (string.match(short, ':(.*)$') or ''), -1)

@@ -148,6 +148,25 @@ func (s *Store) Purge(ctx context.Context, partition int, letters []DeadLetter) 
 	return purged, errs, nil
 }
 
+// ForgetOldest purges the oldest dead letters of a partition, of so many that there are,
+// until DeadKept are left, at most 100 of them; it says how many. Nothing of their
+// operations stays.
+func (s *Store) ForgetOldest(ctx context.Context, partition, letters int) (int, error) {
+	over := min(letters-s.opts.DeadKept, maxBatch)
+	if over <= 0 {
+		return 0, nil
+	}
+	oldest, _, err := s.DeadPage(ctx, partition, Span{}, false, "", over)
+	if err != nil || len(oldest) == 0 {
+		return 0, err
+	}
+	purged, errs, err := s.Purge(ctx, partition, oldest)
+	if err != nil {
+		return 0, err
+	}
+	return len(purged), errors.Join(errs...)
+}
+
 // validIn reports whether an ID names keys of a partition.
 func validIn(partition int, id lm.TraceID) bool {
 	_, err := lm.ParseTraceID(string(id))

@@ -44,7 +44,7 @@ if try > 0 then
   redis.call('HSET', tries, short .. '/' .. entry, try)
   redis.call('PEXPIRE', tries, 86400000)
 end
-local weight, text = weigh(there), {}
+local weight, text, some = weigh(there), {}, {}
 for i, v in ipairs(there[2]) do
   if weight > most then
     v = string.sub(v, 1, 256)
@@ -52,7 +52,11 @@ for i, v in ipairs(there[2]) do
       break
     end
   end
-  text[#text + 1] = #v .. ':' .. v
+  some[#some + 1] = #v .. ':' .. v
+  if #some == 200 then -- an embedded Redis joins no more than some thousand at once
+    text[#text + 1] = table.concat(some)
+    some = {}
+  end
 end
-text = table.concat(text)
+text = table.concat(text) .. table.concat(some)
 return { weight, #text, string.sub(text, from + 1, from + bytes) }

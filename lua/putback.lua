@@ -98,7 +98,7 @@ local function one(k, a)
       return 'SKIP'
     end
     if not t[STATE] then
-      redis.call('XADD', dead, 'MAXLEN', '~', 100000, '*', 't', id, 'reason', 'trace_lost', 'state', '', 'worker', owner,
+      redis.call('XADD', dead, 'MAXLEN', '~', 200000, '*', 't', id, 'reason', 'trace_lost', 'state', '', 'worker', owner,
         'queue', string.match(entry, ':(.*)/') or '', 'kind', '', 'error', 'the trace of an entry is gone')
       count('failed', 1)
       ack(stream, entry_id(entry))

@@ -394,6 +394,43 @@ func TestTrimDead_RemovesWhatIsOlderThanItsRetention(t *testing.T) {
 	})
 }
 
+// TestForgetOldest_NothingOfTheirsStays: of more dead letters than are kept the oldest go
+// with trace, request, checkpoint, result and idempotency key.
+func TestForgetOldest_NothingOfTheirsStays(t *testing.T) {
+	eachWith(t, Options{DeadKept: 2}, func(e *env) {
+		for _, id := range []lm.TraceID{"0-a", "0-b", "0-c", "0-d"} {
+			c := e.claimed("w1", id, func(r *lm.Request) { r.Key = "k" + id.Name() })
+			if _, err := e.s.Advance(ctx, c, Advance{Steps: []lm.Step{{Name: "step:x", Data: []byte("x")}}}); err != nil {
+				e.Fatal(err)
+			}
+			must(e, e.s.Finish(ctx, c, failed(c)))
+		}
+		e.enqueue("0-waits") // a quiet partition is looked at less often
+		due, err := e.s.Tick(ctx, 0, time.Minute, time.Minute, []Stream{queue})
+		if err != nil || due.Letters != 4 {
+			e.Fatalf("%d letters, %v", due.Letters, err)
+		}
+		if n, err := e.s.ForgetOldest(ctx, 0, due.Letters); n != 2 || err != nil {
+			e.Errorf("%d forgotten, %v, want 2", n, err)
+		}
+		if n, err := e.s.ForgetOldest(ctx, 0, 2); n != 0 || err != nil {
+			e.Errorf("%d forgotten, %v, want none", n, err)
+		}
+		letters, _ := e.s.Dead(ctx, 0, 10)
+		if len(letters) != 2 || letters[0].ID != "0-d" || letters[1].ID != "0-c" {
+			e.Errorf("%+v are left", letters)
+		}
+		for id, want := range map[lm.TraceID]int64{"0-a": 0, "0-b": 0, "0-c": 4, "0-d": 4} {
+			if n := e.rdb.Exists(ctx, e.s.keys.trace(id), e.s.keys.request(id), e.s.keys.checkpoint(id), e.s.keys.result(id)).Val(); n != want {
+				e.Errorf("%d keys of %s are left, want %d", n, id, want)
+			}
+		}
+		if n := len(e.rdb.Keys(ctx, e.s.keys.in(0, "unique:*")).Val()); n != 2 {
+			e.Errorf("%d idempotency keys are left, want 2", n)
+		}
+	})
+}
+
 func TestDeadPage_ListsASpanInPages(t *testing.T) {
 	each(t, func(e *env) {
 		for i := range 7 {

@@ -16,6 +16,7 @@ type Options struct {
 	QueueLimit    int           // waiting operations of one queue over all partitions
 	Retention     time.Duration // of an ended trace and its result
 	DeadRetention time.Duration // of all that a failed operation leaves
+	DeadKept      int           // dead letters of a partition; the oldest beyond go with all that is theirs
 	MaxAge        time.Duration // after which the janitor ends what has not ended
 	CrashLimit    int           // crashes since the last checkpoint after which the next is the end
 	CrashBound    int           // crashes in all after which there is no further claim
@@ -32,6 +33,7 @@ var DefaultOptions = Options{
 	QueueLimit:    1_000_000,
 	Retention:     time.Hour,
 	DeadRetention: 30 * 24 * time.Hour,
+	DeadKept:      100_000,
 	MaxAge:        7 * 24 * time.Hour,
 	CrashLimit:    3,
 	CrashBound:    30,
@@ -54,6 +56,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.DeadRetention > 0 {
 		d.DeadRetention = o.DeadRetention
+	}
+	if o.DeadKept > 0 {
+		d.DeadKept = o.DeadKept
 	}
 	if o.MaxAge > 0 {
 		d.MaxAge = o.MaxAge

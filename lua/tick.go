@@ -25,6 +25,7 @@ type Due struct {
 	Deadlines []lm.TraceID
 	Stalled   []Stalled
 	Waits     []string // what parked operations wait for, the first 100
+	Letters   int      // dead ones
 	Counts    Counts
 }
 
@@ -59,7 +60,7 @@ func (c Counts) Sum(kind string) (n int64) {
 func (s *Store) Tick(ctx context.Context, partition int, interval, lease time.Duration, streams []Stream) (Due, error) {
 	c := call{
 		script: tickScript,
-		keys:   append(make([]string, 0, 5+len(streams)), s.keys.tick(partition), s.keys.stats(partition), s.keys.delayed(partition), s.keys.deadlines(partition), s.keys.parked(partition)),
+		keys:   append(make([]string, 0, 6+len(streams)), s.keys.tick(partition), s.keys.stats(partition), s.keys.delayed(partition), s.keys.deadlines(partition), s.keys.parked(partition), s.keys.dead(partition)),
 		args:   []any{interval.Milliseconds(), Group, lease.Milliseconds(), maxBatch, len(streams)},
 	}
 	for _, st := range streams {
@@ -70,10 +71,10 @@ func (s *Store) Tick(ctx context.Context, partition int, interval, lease time.Du
 		return Due{}, err
 	}
 	reply, err := list(v, -1)
-	if err != nil || len(reply) < 7 {
+	if err != nil || len(reply) < 8 {
 		return Due{}, err
 	}
-	due := Due{Ran: true, Now: number(reply[1]), Counts: readCounts(reply[2]), Delayed: traceIDs(reply[3]), Deadlines: traceIDs(reply[4]), Waits: texts(reply[6])}
+	due := Due{Ran: true, Now: number(reply[1]), Counts: readCounts(reply[2]), Delayed: traceIDs(reply[3]), Deadlines: traceIDs(reply[4]), Waits: texts(reply[6]), Letters: int(number(reply[7]))}
 	stalled, _ := reply[5].([]any)
 	for _, item := range stalled {
 		pair, err := list(item, 2)

@@ -12,6 +12,7 @@
 --   3 delayed    operations that wait for a time
 --   4 deadlines  operations with a deadline
 --   5 parked     operations that wait for something by its name
+--   6 dead       the dead-letter stream
 --   per stream, k +
 --   1 stream
 -- ARGV
@@ -22,7 +23,8 @@
 --   5 n          streams
 -- RETURNS
 --   {1, now, counts as a flat list, due in delayed, due in deadlines, list of
---   {stream number, first idle ID}, what is waited for}; {0} when another had this interval
+--   {stream number, first idle ID}, what is waited for, dead
+--   letters}; {0} when another had this interval
 -- ERRORS
 --   none of its own
 --#include clock parked
@@ -31,6 +33,7 @@ local stats = KEYS[2]
 local delayed = KEYS[3]
 local deadlines = KEYS[4]
 local parked = KEYS[5]
+local dead = KEYS[6]
 local interval = tonumber(ARGV[1])
 local group = ARGV[2]
 local lease = ARGV[3]
@@ -50,18 +53,19 @@ for i = 1, #counts, 2 do
   end
 end
 if open == 0 and math.floor(now / interval) % 10 ~= 0 then
-  return { 1, now, counts, {}, {}, {}, {} }
+  return { 1, now, counts, {}, {}, {}, {}, 0 }
 end
 
 local idle = {}
 for i = 1, n do
-  local k = 5 + i - 1
+  local k = 6 + i - 1
   local stream = KEYS[k + 1]
   local found = redis.pcall('XPENDING', stream, group, 'IDLE', lease, '-', '+', 1)
   if not found.err and found[1] then
     idle[#idle + 1] = { i, found[1][1] }
   end
 end
+local letters = redis.pcall('XLEN', dead)
 local due = redis.call('ZRANGEBYSCORE', delayed, '-inf', now, 'LIMIT', 0, most)
 local expired = redis.call('ZRANGEBYSCORE', deadlines, '-inf', now, 'LIMIT', 0, most)
-return { 1, now, counts, due, expired, idle, targets(parked, most) }
+return { 1, now, counts, due, expired, idle, targets(parked, most), type(letters) == 'number' and letters or 0 }

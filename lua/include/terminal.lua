@@ -58,7 +58,7 @@ local function terminal(trace, request, checkpoint, result, out, unique, reply, 
   if outcome == 'failed' then
     redis.call('PEXPIRE', request, lifetime)
     redis.call('PEXPIRE', checkpoint, lifetime)
-    redis.call('HSET', trace, 'dead', redis.call('XADD', e.dead, 'MAXLEN', '~', 100000, '*', 't', e.id, 'reason', e.reason,
+    redis.call('HSET', trace, 'dead', redis.call('XADD', e.dead, 'MAXLEN', '~', 200000, '*', 't', e.id, 'reason', e.reason,
       'state', t[STATE], 'worker', t[OWNER] or '', 'queue', queue, 'kind', t[KIND] or 'chat', 'error', string.sub(e.error, 1, 1024)))
   else
     gone[#gone + 1] = request
