@@ -151,14 +151,11 @@ func (c *Consumer) endPage(ctx context.Context, ids []lm.TraceID) ([]lua.Ended, 
 	return ended, err
 }
 
-// maxForgotten bounds how many scripts of 100 dead letters one tick forgets.
-const maxForgotten = 100
-
 // forgetLetters forgets the oldest dead letters where there are too many, script by
 // script.
 func (c *Consumer) forgetLetters(ctx context.Context, partition, letters int) {
 	all := 0
-	for range maxForgotten {
+	for range pagesPerTick {
 		n, err := c.store.ForgetOldest(ctx, partition, letters-all)
 		all += n
 		if err != nil && ctx.Err() == nil {
