@@ -56,6 +56,7 @@ func (k Kind) Permanent() bool {
 type Error struct {
 	Kind       Kind
 	RetryAfter time.Duration
+	For        string // of UnknownKind and UnknownModel: what would have to be there, see WaitsFor
 	Err        error
 }
 

@@ -63,6 +63,7 @@ type Options struct {
 	Presence     Presence      // how soon others' deaths are noticed
 	State        State         // told of changes of the fleet's state; default: nobody is
 	Waits        Waits         // knows when what parked operations wait for is there again; default: only their time is
+	Serves       func() Serves // what this worker can run; default: it does not say
 	Version      string        // shown on the roster
 	Middleware   []Middleware
 	Metrics      *Metrics // default: counted nowhere
@@ -116,6 +117,7 @@ type Consumer struct {
 	orders   *orders
 	hearing  hearing
 	crew     *crew
+	skills   *skills       // who can run what
 	beatNow  chan struct{} // holds one value when a heartbeat is wanted at once
 	fleet    fleetSize
 	kill     chan struct{}
@@ -141,7 +143,7 @@ func New(store *lua.Store, handler Handler, opts Options) *Consumer {
 		store: store, handler: handler, opts: opts, owner: owner, metrics: opts.Metrics,
 		log:   opts.Log.With().Str("worker", owner).Logger(),
 		slots: newSlots(opts.Concurrency, opts.Queues...), held: newHeld(), gate: newGate(), contacts: newContacts(opts.Lease, store.Partitions(), store.Sharded()),
-		orders: newOrders(), crew: newCrew(), beatNow: make(chan struct{}, 1), kill: make(chan struct{}),
+		orders: newOrders(), crew: newCrew(), skills: newSkills(), beatNow: make(chan struct{}, 1), kill: make(chan struct{}),
 	}
 	c.writes, c.stopWrites = context.WithCancel(context.Background())
 	return c
@@ -186,6 +188,8 @@ func (c *Consumer) Run(ctx context.Context) error {
 	roles.Go(func() { c.follow(reading) })
 	roles.Go(func() { c.census(reading) })
 	roles.Go(func() { c.janitor(reading) })
+	roles.Go(func() { c.pullWaiting(reading) })
+	roles.Go(func() { c.tellAble(reading) })
 	roles.Go(func() { c.beat(background) })
 	roles.Go(func() { c.watchLeases(background) })
 	roles.Go(func() { c.report(background) })

@@ -141,6 +141,8 @@ func (c *Consumer) heard(word string) {
 		c.ordersChanged()
 	case lua.WordRoster:
 		signal(c.crew.changed)
+	case lua.WordWaits:
+		signal(c.skills.hurry)
 	case lua.WordBusy:
 		signal(c.crew.hurry)
 	default:

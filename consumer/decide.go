@@ -36,12 +36,18 @@ type decision struct {
 	note    string // of one that is set aside: what its error says, not redacted
 }
 
-// newerWaits is how often an operation waits for a worker that can run it.
+// newerWaits is how often an operation waits for a worker that can run it, while none
+// that lives can.
 const newerWaits = 10
 
+// elsewhereWait is when an operation that another worker can run comes back at the
+// latest; that one pulls it before.
+const elsewhereWait = 30 * time.Second
+
 // decide says how a claim ends after its handler returned err. It is pure but
-// for the jitter of the backoff.
-func decide(claim lm.Claim, err error, opts Options) decision {
+// for the jitter of the backoff. elsewhere: another worker lives that can run what this
+// one cannot.
+func decide(claim lm.Claim, err error, elsewhere bool, opts Options) decision {
 	var parked *lm.Parked
 	kind := lm.KindOf(err)
 	switch {
@@ -59,8 +65,10 @@ func decide(claim lm.Claim, err error, opts Options) decision {
 		return decision{kind: putBack, reason: "drain"}
 	case errors.As(err, &parked):
 		return decision{kind: retry, delay: max(0, time.Until(parked.Until)), counted: lua.CountNothing, reason: code(parked.Reason), note: parked.Reason, waits: parked.For}
-	case kind == lm.SchemaTooNew, kind == lm.UnknownKind && claim.SchemaWaits < newerWaits:
-		return decision{kind: retry, delay: newerWait(claim.SchemaWaits), counted: lua.CountSchemaWait, reason: string(kind), note: err.Error()}
+	case unable(kind) && elsewhere:
+		return decision{kind: retry, delay: elsewhereWait, counted: lua.CountNothing, reason: string(kind), note: err.Error(), waits: lm.AsError(err).For}
+	case kind == lm.SchemaTooNew, unable(kind) && claim.SchemaWaits < newerWaits:
+		return decision{kind: retry, delay: newerWait(claim.SchemaWaits), counted: lua.CountSchemaWait, reason: string(kind), note: err.Error(), waits: lm.AsError(err).For}
 	case kind.Permanent():
 		return failed(lm.AsError(err))
 	case claim.Attempts+1 >= opts.MaxAttempts:
@@ -78,6 +86,10 @@ func noteOf(kind lm.Kind, err error) string {
 	}
 	return text
 }
+
+// unable reports whether an error says that this worker cannot run the operation, and
+// another one may.
+func unable(kind lm.Kind) bool { return kind == lm.UnknownKind || kind == lm.UnknownModel }
 
 func failed(e *lm.Error) decision {
 	return decision{kind: finishFailed, outcome: lm.Failed, failure: e, reason: string(e.Kind)}

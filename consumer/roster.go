@@ -68,6 +68,7 @@ type muster struct {
 	stale    []string            // others that were not heard of for long
 	fresh    int                 // those that were heard of lately
 	queues   map[string][]string // by owner
+	real     bool                // another one of the fresh answers by no simulation what names no model
 }
 
 // mustered reads a roster. A worker that was silent for longer than silent gives
@@ -82,6 +83,7 @@ func mustered(records []lua.WorkerRecord, now time.Time, self string, silent, st
 		age := now.Sub(r.Seen)
 		if age <= silent {
 			m.fresh++
+			m.real = m.real || r.Real && r.Owner != self
 			if len(m.watchers) < watchers {
 				m.watchers = append(m.watchers, r.Owner)
 			}
@@ -116,6 +118,7 @@ type reporter struct {
 	record lua.WorkerRecord
 	left   <-chan struct{} // closed when the worker drains; nil once that was seen
 	busy   time.Time       // of the last busy mark
+	listed time.Time       // when the catalog was published last
 }
 
 // report announces this worker until ctx ends: at the start, every Announce (half
@@ -136,6 +139,7 @@ func (c *Consumer) report(ctx context.Context) {
 
 func (r *reporter) announce(ctx context.Context) {
 	c := r.c
+	r.skills(ctx)
 	r.record.Running, r.record.Draining, r.record.Presence = c.held.size(), r.left == nil, c.Presence()
 	err := c.store.Announce(ctx, r.record)
 	c.failedTo(ctx, "announce this worker", err)

@@ -113,7 +113,10 @@ func (c *Consumer) end(h *hold, result lm.Result, err error, tried bool) {
 	if !h.endOnce() {
 		return
 	}
-	d := decide(h.claim, err, c.opts)
+	d := decide(h.claim, err, c.elsewhere(h.claim.Request.Queue, err), c.opts)
+	if own := c.ownSkills(time.Now()); needsAbility(d.waits) && own.runs(d.waits) {
+		d.waits = "" // it would be pulled here again, and fare no better
+	}
 	d.note = c.redacted(d.note, &h.claim.Request)
 	c.logEnd(&h.claim, &d)
 	write := func() error { return c.write(h.claim, d, result, tried) }
@@ -184,6 +187,9 @@ func (c *Consumer) untilWritten(h *hold, d decision, write func() error) {
 		switch {
 		case err == nil:
 			c.metrics.ended(d)
+			if d.kind == retry && needsAbility(d.waits) {
+				c.callAble(c.writes, d.waits)
+			}
 			return
 		case errors.Is(err, lm.ErrIllegal) && h.claim.Fence.State() != from:
 			continue // an earlier write of unknown outcome had happened: end from there

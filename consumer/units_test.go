@@ -159,7 +159,7 @@ func TestDecide(t *testing.T) {
 		{"unknown kind, then", lm.Claim{SchemaWaits: 10}, lm.Errorf(lm.UnknownKind, "x"), "failed failed unknown_kind"},
 		{"newer schema", lm.Claim{Attempts: 99}, lm.Errorf(lm.SchemaTooNew, "9"), "retry schema_waits schema_too_new"},
 	} {
-		d := decide(c.claim, c.err, opts)
+		d := decide(c.claim, c.err, false, opts)
 		second := string(d.outcome)
 		if d.kind == retry {
 			second = string(d.counted)
@@ -182,27 +182,27 @@ func TestDecide_Delays(t *testing.T) {
 	for attempts, bound := range []time.Duration{500 * time.Millisecond, time.Second, 2 * time.Second, 4 * time.Second} {
 		var least, most time.Duration = time.Hour, 0
 		for range 2000 {
-			d := decide(lm.Claim{Attempts: attempts}, errors.New("x"), opts).delay
+			d := decide(lm.Claim{Attempts: attempts}, errors.New("x"), false, opts).delay
 			least, most = min(least, d), max(most, d)
 		}
 		if most > bound || most < bound*95/100 || least > bound*5/100 {
 			t.Errorf("after %d failed tries: delays %s to %s, want 0 to %s (full jitter)", attempts+1, least, most, bound)
 		}
 	}
-	if d := decide(lm.Claim{}, lm.RetryAfter(90*time.Second, errors.New("429")), opts).delay; d != 90*time.Second {
+	if d := decide(lm.Claim{}, lm.RetryAfter(90*time.Second, errors.New("429")), false, opts).delay; d != 90*time.Second {
 		t.Errorf("Retry-After 90 s: %s", d)
 	}
-	if d := decide(lm.Claim{}, fmt.Errorf("call: %w", lm.RetryAfter(time.Millisecond, lm.Errorf(lm.RateLimited, "x"))), opts).delay; d < time.Millisecond || d > 500*time.Millisecond {
+	if d := decide(lm.Claim{}, fmt.Errorf("call: %w", lm.RetryAfter(time.Millisecond, lm.Errorf(lm.RateLimited, "x"))), false, opts).delay; d < time.Millisecond || d > 500*time.Millisecond {
 		t.Errorf("Retry-After 1 ms is a floor only: %s", d)
 	}
-	if d := decide(lm.Claim{}, lm.Park(time.Now().Add(time.Hour), "x"), opts).delay; d < 59*time.Minute || d > time.Hour {
+	if d := decide(lm.Claim{}, lm.Park(time.Now().Add(time.Hour), "x"), false, opts).delay; d < 59*time.Minute || d > time.Hour {
 		t.Errorf("parked for an hour: %s", d)
 	}
-	if d := decide(lm.Claim{}, lm.Park(time.Now().Add(-time.Hour), "x"), opts).delay; d != 0 {
+	if d := decide(lm.Claim{}, lm.Park(time.Now().Add(-time.Hour), "x"), false, opts).delay; d != 0 {
 		t.Errorf("parked until an hour ago: %s", d)
 	}
 	for waits, want := range []time.Duration{2 * time.Second, 4 * time.Second, 8 * time.Second} {
-		if d := decide(lm.Claim{SchemaWaits: waits}, lm.Errorf(lm.UnknownKind, "x"), opts).delay; d != want {
+		if d := decide(lm.Claim{SchemaWaits: waits}, lm.Errorf(lm.UnknownKind, "x"), false, opts).delay; d != want {
 			t.Errorf("wait %d for a newer worker: %s, want %s", waits, d, want)
 		}
 	}

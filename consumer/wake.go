@@ -20,10 +20,14 @@ type Waits interface {
 // does it in each interval, and a change of which nobody was told is found as well. A
 // second worker that does the same at the same time finds nothing left to move.
 func (c *Consumer) wake(ctx context.Context, partition int, targets []string) {
-	if c.opts.Waits == nil {
-		return
-	}
 	for _, target := range targets {
+		if needsAbility(target) {
+			c.callAble(ctx, target)
+			continue
+		}
+		if c.opts.Waits == nil {
+			continue
+		}
 		room, before := c.opts.Waits.Ready(ctx, target)
 		if room <= 0 {
 			continue

@@ -319,8 +319,8 @@ func TestExamples(t *testing.T) {
 				t.Errorf("again: status %d, %q %q, %d model calls", status, again, stderr, f.modelCalls())
 			}
 
-			stdout, stderr, status = e.ask(t, command, url, "order-42", question, "no-such-model")
-			if status != 1 || stdout != "" || !strings.Contains(stderr, "unknown_model") || !strings.Contains(stderr, string(f.lastEnded().ID)) {
+			stdout, stderr, status = e.ask(t, command, url, "order-42", question, "sim-embed")
+			if status != 1 || stdout != "" || !strings.Contains(stderr, "invalid_request") || !strings.Contains(stderr, string(f.lastEnded().ID)) {
 				t.Errorf("a failed one: status %d, %q, stderr %q", status, stdout, stderr)
 			}
 
@@ -359,8 +359,8 @@ func TestExamples_Embedded(t *testing.T) {
 			if r := f.lastEnded(); status != 0 || stdout != e.printed(r) {
 				t.Errorf("status %d, %q, stderr %q; the result is %q", status, stdout, stderr, e.printed(r))
 			}
-			stdout, stderr, status = e.ask(t, command, server.URL(), e.name, "Why do rivers bend?", "no-such-model")
-			if status != 1 || stdout != "" || !strings.Contains(stderr, "unknown_model") {
+			stdout, stderr, status = e.ask(t, command, server.URL(), e.name, "Why do rivers bend?", "sim-embed")
+			if status != 1 || stdout != "" || !strings.Contains(stderr, "invalid_request") {
 				t.Errorf("a failed one: status %d, %q, stderr %q", status, stdout, stderr)
 			}
 			if _, stderr, status = e.ask(t, command, server.URL(), "not a name", "?", ""); status == 0 || !strings.Contains(stderr, "not a name") && !strings.Contains(stderr, "NAME") {

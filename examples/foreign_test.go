@@ -227,10 +227,10 @@ func TestWire_Fields(t *testing.T) {
 	}
 	result := f.rdb.HGetAll(ctx, "{lm:0}:result:0-a").Val()
 	fields := make([]string, 0, len(result))
-	f.push("id", "b", "model", "no-such-model", "body", good)
+	f.push("id", "b", "model", "sim-embed", "body", good)
 	f.drained()
 	failed := f.rdb.HGetAll(ctx, "{lm:0}:result:0-b").Val()
-	if failed["outcome"] != "failed" || failed["body"] != "" || !strings.HasPrefix(failed["error"], `{"kind":"unknown_model","message":"`) {
+	if failed["outcome"] != "failed" || failed["body"] != "" || !strings.HasPrefix(failed["error"], `{"kind":"invalid_request","message":"`) {
 		t.Errorf("a failed one's result: %v", failed)
 	}
 	for field := range result {

@@ -32,6 +32,10 @@ func (m *Manager) Snapshot() *Snapshot {
 	return m.snapshot.Load()
 }
 
+// Last is Snapshot that does not count as use: for whoever only shows what is known, and
+// of an idle Manager may be old.
+func (m *Manager) Last() *Snapshot { return m.snapshot.Load() }
+
 // signal wakes Run, at once or when it comes to it.
 func signal(c chan struct{}) {
 	select {

@@ -15,6 +15,7 @@ const (
 	WordCancel = "cancel" // something that the worker holds is to end: its next heartbeat says what
 	WordOrders = "orders" // the fleet's orders have changed
 	WordRoster = "roster" // the roster has changed
+	WordWaits  = "waits"  // something is parked for a worker that can run it, as this one can
 	WordBusy   = "busy"   // a worker that held nothing now holds something
 )
 

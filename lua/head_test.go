@@ -108,7 +108,7 @@ func parseHead(name, text string) *head {
 func layoutProblem(call []any) string {
 	var s *script
 	for _, one := range []*script{enqueueScript, adoptScript, readScript, entriesScript, pieceScript, claimScript, advanceScript, heartbeatScript, putbackScript,
-		retryScript, promoteScript, finishScript, tickScript, forgetScript, frameScript, followScript, cancelScript, reviveScript, purgeScript, trimScript, announceScript,
+		retryScript, promoteScript, pullScript, finishScript, tickScript, forgetScript, frameScript, followScript, cancelScript, reviveScript, purgeScript, trimScript, announceScript,
 		repairScript, strayScript, recountScript, retireScript, probeScript, presenceScript, boardScript,
 		outcomeScript, admitScript, holdScript, countScript, spentScript, lostScript, operateScript, sessionScript, lockScript, renewScript, unlockScript, guardedScript, observeScript, unlistScript} {
 		if one.sha == call[1] {

@@ -57,9 +57,8 @@ func (s *Store) Waiting(ctx context.Context, partition int, waits string, before
 	}
 	var found []Parked
 	for _, m := range members {
-		i := strings.LastIndexByte(m, '|')
-		if id, err := lm.ParseTraceID(m[i+1:]); err == nil && i > 0 {
-			found = append(found, Parked{ID: id, place: m[:i]})
+		if place, id := splitMember(m); place != "" {
+			found = append(found, Parked{ID: id, place: place})
 		}
 	}
 	return found, nil

@@ -162,3 +162,75 @@ func TestParked_EndsAndPromotionsLeaveNothing(t *testing.T) {
 		}
 	})
 }
+
+// A pull hands what it brings back to its caller, and a repeat brings nothing; who dies
+// then leaves entries that a sweep puts back uncounted.
+func TestPull_HandsTheEntriesToTheCallerAlone(t *testing.T) {
+	each(t, func(e *env) {
+		e.park("kind/rare", "0-a", "0-b")
+		found := e.waiting("kind/rare", time.Time{}, 10)
+		queues, err := e.s.QueuesOf(ctx, found)
+		if err != nil || fmt.Sprint(queues) != "[default default]" {
+			e.Fatalf("queues %v %v", queues, err)
+		}
+		entries, err := e.s.Pull(ctx, "w2", queue, found)
+		if err != nil || len(entries) != 2 || entries[0].Stream != resume || entries[0].Fields[1] != "0-a" {
+			e.Fatalf("pull: %v %v", entries, err)
+		}
+		e.want("0-a", "state", "QUEUED", "parked", "-", "entry", entries[0].Names())
+		e.streams("queue 0/0 resume 2/2")
+		e.counts("waiting:default=2")
+		before := e.snapshot()
+		if got, _ := list(e.again(), 2); fmt.Sprint(words(got[0])) != "[GONE GONE]" {
+			e.Errorf("replay: %v", got)
+		}
+		e.unchanged("a replayed pull", before)
+		if got := e.read("w1"); len(got) != 0 {
+			e.Errorf("another one read %v", got)
+		}
+		e.finish(e.take("w2", entries[0], ClaimOK).Claim)
+		if e.kind == "redis" {
+			e.sweep("w1", entries[1].Names(), PutBack)
+			e.want("0-b", "state", "QUEUED", "crashes", "-")
+			e.finish(e.claimNext("w1"))
+		} else {
+			e.finish(e.take("w2", entries[1], ClaimOK).Claim)
+		}
+		if targets, err := e.s.WaitedFor(ctx, 0, 10); err != nil || len(targets) != 0 {
+			e.Errorf("waited for: %v %v", targets, err)
+		}
+	})
+}
+
+func TestWaitedFor_EachTargetOnceInOrder(t *testing.T) {
+	each(t, func(e *env) {
+		e.park("model/b", "0-1", "0-2")
+		e.park("kind/k", "0-3")
+		for most, want := range map[int]string{1: "[kind/k]", 10: "[kind/k model/b]"} {
+			if got, err := e.s.WaitedFor(ctx, 0, most); err != nil || fmt.Sprint(got) != want {
+				e.Errorf("%d: %v %v", most, got, err)
+			}
+		}
+	})
+}
+
+func TestCatalog_OneListHoweverManyWorkers(t *testing.T) {
+	each(t, func(e *env) {
+		e.lax = true // no operations
+		names := []string{"a", "b"}
+		must(e, e.s.PublishCatalog(ctx, names, true))
+		must(e, e.s.PublishCatalog(ctx, names, false))
+		for i := range catalogsKept {
+			must(e, e.s.PublishCatalog(ctx, []string{fmt.Sprint(i)}, false))
+		}
+		d := CatalogDigest(names)
+		got, err := e.s.Catalogs(ctx, []string{d, d, "", "none"})
+		if err != nil || len(got) != 1 || fmt.Sprint(got[d]) != "[a b]" {
+			e.Errorf("%v %v", got, err)
+		}
+		must(e, e.s.PublishCatalog(ctx, []string{"new"}, true))
+		if n := e.rdb.HLen(ctx, e.s.keys.fleet("catalogs")).Val(); n != 1 {
+			e.Errorf("%d lists are kept", n)
+		}
+	})
+}

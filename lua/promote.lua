@@ -24,7 +24,7 @@
 --   does not wait, or not there, and is out of the set; ILLEGAL STATE
 -- ERRORS
 --   per operation: WRONGTYPE, NOPERM, ERROR; nothing of it was written
---#include states walk clock history counts each
+--#include states walk clock history counts each comeback
 local stats = KEYS[1]
 local delayed = KEYS[2]
 local parked = KEYS[3]
@@ -62,15 +62,7 @@ local function one(k, a)
   if t[4] ~= queue then
     return 'CHANGED'
   end
-  redis.call('HDEL', trace, 'parked')
-  local entry = redis.call('XADD', stream, '*', 't', id)
-  local hf, hv, hn = hop(t[3], 'Q', now, t[2], 0, '')
-  redis.call('HSET', trace, 'state', 'QUEUED', 'entry', 'stream:' .. t[4] .. '/' .. entry, 'hn', hn, hf, hv)
-  redis.call('ZREM', delayed, id)
-  if t[5] then
-    redis.call('ZREM', parked, t[5] .. '|' .. id)
-  end
-  moved(t[4], state, 'Q')
+  comeback(delayed, parked, trace, stream, 'stream', id, t, state, now)
   return 'OK'
 end
 

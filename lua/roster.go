@@ -25,6 +25,9 @@ type WorkerRecord struct {
 	Queues   []string  `json:"queues"`
 	Draining bool      `json:"draining,omitempty"`
 	Presence bool      `json:"presence,omitempty"` // it listens, and Redis lets it count who else does
+	Kinds    []string  `json:"kinds,omitempty"`    // that it has a handler for; empty: a version that does not say
+	Catalog  string    `json:"catalog,omitempty"`  // digest of the models and pools that it can call, see Catalogs
+	Real     bool      `json:"real,omitempty"`     // a request that names no model is answered here by no simulation
 	Seen     time.Time `json:"seen"`               // server time of the record
 }
 

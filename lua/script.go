@@ -35,6 +35,7 @@ var (
 	putbackScript   = load("putback")
 	retryScript     = load("retry")
 	promoteScript   = load("promote")
+	pullScript      = load("pull")
 	finishScript    = load("finish")
 	tickScript      = load("tick")
 	forgetScript    = load("forget")

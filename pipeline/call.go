@@ -77,6 +77,11 @@ func (o *Op) call(ctx context.Context, u utterance, body json.RawMessage, tried 
 	if err := o.enter(ctx, lm.Inferring); err != nil {
 		return lm.Answer{}, err
 	}
+	if u.model == "" && o.p.opts.NoModel != nil {
+		if err := o.p.opts.NoModel(u.kind); err != nil {
+			return lm.Answer{}, err
+		}
+	}
 	if u.model == "" {
 		return lm.Answer{}, lm.Errorf(lm.ProviderFailed, "the request names no model, and none that serves %s requests is known: `lighterman models --observed` says which backends could not be listed; or name a model", u.kind)
 	}

@@ -51,6 +51,7 @@ type Options struct {
 	ChatTools     []string                 // of Tools, those that the kind chat offers and runs; AnyTool: each
 	Frames        Frames                   // nil: frames go nowhere
 	Model         func(kind string) string // the model of a request that names none; it may change at any time
+	NoModel       func(kind string) error  // asked where Model has none: what the request waits for; nil: nothing
 	MaxToolRounds int                      // default 64
 	EmbedBatch    int                      // inputs of one embed call; default 96
 	FrameWait     time.Duration            // how long an operation's end waits for a Redis that takes no frames; default 5 s
@@ -111,7 +112,9 @@ const newerWaits = 10
 func (p *Pipeline) Handle(ctx context.Context, claim lm.Claim) (lm.Result, error) {
 	f, ok := p.funcs[claim.Request.Kind]
 	if !ok {
-		return lm.Result{}, lm.Errorf(lm.UnknownKind, "this worker has no handler for kind %q (it has %s)", claim.Request.Kind, strings.Join(p.Kinds(), ", "))
+		err := lm.Errorf(lm.UnknownKind, "this worker has no handler for kind %q (it has %s)", claim.Request.Kind, strings.Join(p.Kinds(), ", "))
+		err.For = lm.WaitKind + claim.Request.Kind
+		return lm.Result{}, err
 	}
 	book, err := p.opts.Codec.Open(claim.ID, claim.Checkpoint)
 	if errors.Is(err, checkpoint.ErrSchemaNewer) && claim.SchemaWaits < newerWaits {

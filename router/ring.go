@@ -64,7 +64,8 @@ func (t *trip) ring(ctx context.Context, d *Decision, a fleet.Admitted) (lm.Answ
 	var err error
 	switch p := t.r.opts.Providers[m.Backend]; {
 	case p == nil:
-		err = lm.Errorf(lm.UnknownModel, "backend %q of model %q is not served here", m.Backend, m.ID)
+		unknown := lm.Errorf(lm.UnknownModel, "backend %q of model %q is not served here", m.Backend, m.ID)
+		unknown.For, err = lm.WaitKnown+t.pool.Spec.ID, unknown
 	case a.Reservation == "": // it needed no admission
 		answer, err = p.Call(ctx, call)
 	default:

@@ -79,7 +79,9 @@ func (r *Router) Call(ctx context.Context, call lm.Call) (lm.Answer, error) {
 	pool := target(snap, call.Model)
 	if pool == nil {
 		r.missed()
-		return lm.Answer{}, lm.Errorf(lm.UnknownModel, "model %q is not declared here", clip(call.Model))
+		err := lm.Errorf(lm.UnknownModel, "model %q is not declared here", clip(call.Model))
+		err.For = lm.WaitKnown + call.Model
+		return lm.Answer{}, err
 	}
 	ask := &Ask{Key: HomeKey(pool, &call), Needs: needsOf(snap, pool, &call)}
 	t := trip{r: r, call: call, snap: snap, pool: pool, ask: ask, here: -1, tries: call.Try, stream: newStream(call.Stream)}

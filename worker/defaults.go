@@ -30,13 +30,17 @@ type defaults struct {
 
 // model is the default of a kind; empty: there is none.
 func (d *defaults) model(kind string) string {
-	c := fleet.Capability(kind)
+	return d.in(d.snapshot(), fleet.Capability(kind))
+}
+
+// in is the default of a kind by a snapshot.
+func (d *defaults) in(snap *fleet.Snapshot, c fleet.Capability) string {
 	if name := d.named[c]; name != "" {
 		return name
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if snap := d.snapshot(); snap != d.of {
+	if snap != d.of {
 		d.of, d.chosen = snap, make(map[fleet.Capability]string)
 		for _, one := range snap.Defaults(d.named, time.Now()) {
 			d.chosen[one.Kind] = cmp.Or(found(snap, one.Kind), d.declared(one.Model))

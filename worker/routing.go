@@ -72,6 +72,7 @@ func (w *Worker) route(ctx context.Context) (*router.Router, error) {
 			o.Providers[b.ID] = w.sim
 		}
 	}
+	w.providers = o.Providers
 	backends, err := Backends(ctx, w.cfg)
 	if err != nil {
 		return nil, err

@@ -20,6 +20,7 @@ import (
 	"github.com/lighterman/lighterman/lua"
 	"github.com/lighterman/lighterman/pipeline"
 	"github.com/lighterman/lighterman/provider/sim"
+	"github.com/lighterman/lighterman/router"
 	"github.com/lighterman/lighterman/statemachine"
 	"github.com/lighterman/lighterman/tool"
 	"github.com/prometheus/client_golang/prometheus"
@@ -29,20 +30,21 @@ import (
 
 // Worker is one worker, ready to run.
 type Worker struct {
-	cfg      *config.Config
-	log      zerolog.Logger
-	store    *lua.Store
-	embedded *embedded.Server // nil unless this process keeps the Redis
-	models   []string
-	defaults *defaults
-	sim      *sim.Sim
-	fleet    *fleet.Manager // nil where nothing is declared
-	keeper   *keeper        // of what backends have; nil where none is to be listed
-	tools    *tool.Set
-	pipeline *pipeline.Pipeline
-	metrics  *prometheus.Registry
-	consumer *consumer.Consumer
-	http     *server
+	cfg       *config.Config
+	log       zerolog.Logger
+	store     *lua.Store
+	embedded  *embedded.Server // nil unless this process keeps the Redis
+	models    []string
+	defaults  *defaults
+	sim       *sim.Sim
+	fleet     *fleet.Manager // nil where nothing is declared
+	keeper    *keeper        // of what backends have; nil where none is to be listed
+	tools     *tool.Set
+	pipeline  *pipeline.Pipeline
+	providers map[string]router.Provider // by backend
+	metrics   *prometheus.Registry
+	consumer  *consumer.Consumer
+	http      *server
 }
 
 // New connects to Redis and wires a worker. Without a Redis URL it joins a
@@ -126,13 +128,13 @@ func (w *Worker) wire(ctx context.Context) error {
 	}
 	w.pipeline = pipeline.New(pipeline.Options{
 		Caller: caller, Machine: statemachine.NewMachine(w.store), Codec: codec, Tools: w.tools, Frames: w.store,
-		Model: w.defaults.model, ChatTools: append([]string{lookup.Name}, w.cfg.Pipeline.ChatTools...),
+		Model: w.defaultModel, NoModel: w.noModel, ChatTools: append([]string{lookup.Name}, w.cfg.Pipeline.ChatTools...),
 		MaxToolRounds: w.cfg.Pipeline.MaxToolRounds, EmbedBatch: w.cfg.Pipeline.EmbedBatch, Metrics: metrics, Log: w.log,
 	})
 	options := consumer.Options{
 		Name: w.name(), Queues: consumerQueues(w.cfg), Concurrency: w.cfg.Worker.Concurrency, Lease: w.cfg.Worker.Lease.Std(),
 		Beat: w.cfg.Worker.Heartbeat.Std(), DrainTimeout: w.cfg.Worker.DrainTimeout.Std(), MaxAttempts: w.cfg.Worker.MaxAttempts,
-		Presence: consumer.Presence{Off: w.cfg.Worker.Presence == "off"}, Version: version(),
+		Presence: consumer.Presence{Off: w.cfg.Worker.Presence == "off"}, Version: version(), Serves: w.serves,
 		Metrics: consumer.NewMetrics(w.metrics), Log: w.log, Redact: redact,
 	}
 	if w.fleet != nil {

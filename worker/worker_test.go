@@ -139,8 +139,9 @@ func TestRun_BuiltInKindsAndCustomFuncs(t *testing.T) {
 	if got := ask(t, c, lm.Request{Kind: "broken", Body: json.RawMessage(`{}`)}); got.Outcome != lm.Failed || got.Err.Kind != lm.PermanentFailure || got.Attempts != 1 {
 		t.Errorf("a permanent error: %+v", got)
 	}
-	if got := ask(t, c, lm.Request{Body: chat, Model: "nope"}); got.Outcome != lm.Failed || got.Err.Kind != lm.UnknownModel {
-		t.Errorf("an unknown model: %+v", got)
+	unknown := parkedBy(t, separate(t, server), "nope", 1)[0] // for a worker that knows it
+	if r, err := w.Store().Trace(t.Context(), unknown); err != nil || r.Reason != string(lm.UnknownModel) || r.WaitsFor != lm.WaitKnown+"nope" {
+		t.Errorf("an unknown model: %+v %v", r, err)
 	}
 	names, err := w.Store().Names(t.Context())
 	if err != nil || strings.Join(names, " ") != strings.Join(w.Models(), " ") || !strings.Contains(strings.Join(names, " "), "small") {
