@@ -17,6 +17,9 @@ type contact struct {
 	mu     sync.Mutex
 	lost   bool
 	sitOut time.Time // no takeover before
+
+	told  time.Duration // the server's time when it was last told
+	heard time.Time     // when that was, by the monotonic clock; zero: never
 }
 
 // contacts are those of the partitions: one for all on one server, and on a cluster,
@@ -62,6 +65,18 @@ func (c *contact) late(d time.Duration) {
 	if d > c.lease/2 {
 		c.note(lm.ErrUnavailable)
 	}
+}
+
+// clock takes the server's time, which an answer told just now. Idle times are reckoned
+// by it: where it went ahead by much more than passed here, everybody looks idle, and
+// those who live must be given a lease to say so.
+func (c *contact) clock(server time.Duration, now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.heard.IsZero() && server-c.told-now.Sub(c.heard) > c.lease/2 {
+		c.sitOut = now.Add(c.lease)
+	}
+	c.told, c.heard = server, now
 }
 
 // answered takes a command's error and how much longer than it should it took.

@@ -72,10 +72,13 @@ func (s *held) remove(h *hold) {
 	}
 }
 
-func (s *held) has(id lm.TraceID) bool {
+// has reports whether the claim that a trace tells of is held here. Another claim of
+// the same operation, whose handler may hang, is none.
+func (s *held) has(r lua.Record) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.byID[id] != nil
+	h := s.byID[r.ID]
+	return h != nil && h.claim.Fence.Owner == r.Owner && h.claim.Fence.Epoch == r.Epoch
 }
 
 func (s *held) size() int {

@@ -36,7 +36,7 @@ func (c *Consumer) janitor(ctx context.Context) {
 
 // janitorTurn makes a pass over the partitions that are due and nobody else's.
 func (c *Consumer) janitorTurn(ctx context.Context) error {
-	mine, err := c.store.LeaseJanitor(ctx, c.owner, janitorLease)
+	mine, err := c.store.LeaseJanitor(ctx, c.owner, janitorLease, max(janitorLease, c.opts.Janitor))
 	if err != nil || len(mine) == 0 {
 		return err
 	}

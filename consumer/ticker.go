@@ -43,6 +43,9 @@ func (c *Consumer) tick(ctx context.Context, partition int) {
 			c.log.Warn().Err(err).Int("partition", partition).Msg("tick")
 			continue
 		}
+		if due.Now > 0 {
+			c.contactWith(partition).clock(time.Duration(due.Now)*time.Millisecond, time.Now())
+		}
 		if !due.Ran {
 			continue
 		}
@@ -207,7 +210,7 @@ func (c *Consumer) putBackIdle(ctx context.Context, cause, dead string, taken []
 		switch {
 		case t.Entry.Long > 0:
 			long = append(long, t.Entry)
-		case c.held.has(t.Record.ID):
+		case c.held.has(t.Record):
 		case !own && t.Record.Entry != t.Entry.Names():
 			unknown = append(unknown, t.Entry)
 		default:

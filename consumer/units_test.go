@@ -284,15 +284,18 @@ func TestByStream_BatchesOfOneStreamUpTo100(t *testing.T) {
 func TestHeld_ALaterClaimOfTheSameOperationStays(t *testing.T) {
 	s := newHeld()
 	var cause error
-	first := &hold{claim: lm.Claim{ID: "1-a"}, cancel: func(err error) { cause = err }}
-	second := &hold{claim: lm.Claim{ID: "1-a"}, cancel: func(error) { t.Error("the later claim was cancelled") }}
+	fence := func(epoch lm.Epoch) *lm.Fence { return lm.NewFence("w", epoch, "t", "", lm.Claimed) }
+	first := &hold{claim: lm.Claim{ID: "1-a", Fence: fence(1)}, cancel: func(err error) { cause = err }}
+	second := &hold{claim: lm.Claim{ID: "1-a", Fence: fence(2)}, cancel: func(error) { t.Error("the later claim was cancelled") }}
 	s.add(first)
 	s.add(second)
 	if !errors.Is(cause, lm.ErrFenced) {
 		t.Errorf("the first claim ended with %v, want ErrFenced", cause)
 	}
 	s.remove(first)
-	if !s.has("1-a") || s.size() != 1 || len(s.all(1)) != 1 || len(s.all(0)) != 0 || len(s.all(-1)) != 1 {
+	var r lua.Record
+	r.ID, r.Owner, r.Epoch = "1-a", "w", 2
+	if !s.has(r) || s.size() != 1 || len(s.all(1)) != 1 || len(s.all(0)) != 0 || len(s.all(-1)) != 1 {
 		t.Error("removing the first claim took the second one away")
 	}
 	ended, end := context.WithCancel(ctx)
@@ -300,7 +303,7 @@ func TestHeld_ALaterClaimOfTheSameOperationStays(t *testing.T) {
 	s.awaitEmpty(ended)
 	s.remove(second)
 	s.awaitEmpty(ctx)
-	if s.has("1-a") {
+	if s.has(r) {
 		t.Error("still held")
 	}
 	if once, twice := first.endOnce(), first.endOnce(); !once || twice {

@@ -195,7 +195,7 @@ func TestLeaseJanitor_OneAtATimeAndDueAgain(t *testing.T) {
 	eachWith(t, Options{Partitions: 2}, func(e *env) {
 		take := func(owner string, want ...int) {
 			e.Helper()
-			if got, err := e.s.LeaseJanitor(ctx, owner, time.Minute); err != nil || !slices.Equal(got, want) {
+			if got, err := e.s.LeaseJanitor(ctx, owner, time.Minute, time.Hour); err != nil || !slices.Equal(got, want) {
 				e.Fatalf("%s has %v %v, want %v", owner, got, err, want)
 			}
 		}

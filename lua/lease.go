@@ -17,12 +17,14 @@ const janitorDone = "done "
 // LeaseJanitor takes the janitor's lease of the partitions where nobody has it
 // and none had it lately, and names them. It keeps two passes from doing the
 // same work; nothing goes wrong when they do, since every write checks again
-// what was read.
-func (s *Store) LeaseJanitor(ctx context.Context, owner string, lease time.Duration) ([]int, error) {
+// what was read. Nobody's lease, and no wait for the next pass, lasts longer than most
+// from now on, whatever the server's clock did.
+func (s *Store) LeaseJanitor(ctx context.Context, owner string, lease, most time.Duration) ([]int, error) {
 	pipe := s.rdb.Pipeline()
 	cmds := make([]*redis.Cmd, s.Partitions())
 	for p := range cmds {
 		cmds[p] = pipe.Do(ctx, "set", s.keys.janitor(p), owner, "nx", "px", lease.Milliseconds())
+		pipe.Do(ctx, "pexpire", s.keys.janitor(p), most.Milliseconds(), "lt") // a clock that was set back has made it longer
 	}
 	_, _ = pipe.Exec(ctx) // each command has its own error
 	var mine []int

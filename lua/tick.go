@@ -71,8 +71,11 @@ func (s *Store) Tick(ctx context.Context, partition int, interval, lease time.Du
 		return Due{}, err
 	}
 	reply, err := list(v, -1)
-	if err != nil || len(reply) < 8 {
+	if err != nil || len(reply) < 2 {
 		return Due{}, err
+	}
+	if len(reply) < 8 {
+		return Due{Now: number(reply[1])}, nil
 	}
 	due := Due{Ran: true, Now: number(reply[1]), Counts: readCounts(reply[2]), Delayed: traceIDs(reply[3]), Deadlines: traceIDs(reply[4]), Waits: texts(reply[6]), Letters: int(number(reply[7]))}
 	stalled, _ := reply[5].([]any)

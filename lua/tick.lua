@@ -24,7 +24,7 @@
 -- RETURNS
 --   {1, now, counts as a flat list, due in delayed, due in deadlines, list of
 --   {stream number, first idle ID}, what is waited for, dead
---   letters}; {0} when another had this interval
+--   letters}; {0, now} when another had this interval
 -- ERRORS
 --   none of its own
 --#include clock parked
@@ -42,7 +42,8 @@ local n = tonumber(ARGV[5])
 
 redis.call('HDEL', stats, '-')
 if not redis.call('SET', tick, '1', 'NX', 'PX', interval) then
-  return { 0 }
+  redis.call('PEXPIRE', tick, interval, 'LT') -- a clock that was set back has made it longer
+  return { 0, clock() }
 end
 local now = clock()
 local counts = redis.call('HGETALL', stats)
