@@ -257,12 +257,16 @@ func (r *pass) sortUnique(key, hash string) {
 func (r *pass) pairUnique(ctx context.Context) error {
 	for p, keys := range r.unique {
 		delete(r.unique, p)
-		held, err := r.s.rdb.MGet(ctx, keys...).Result()
-		if err != nil {
+		pipe := r.s.rdb.Pipeline() // MGET would need a right of its own
+		held := make([]*redis.StringCmd, len(keys))
+		for i, key := range keys {
+			held[i] = pipe.Get(ctx, key)
+		}
+		if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
 			return fmt.Errorf("read idempotency keys: %w", err)
 		}
-		for i, v := range held {
-			name, _, _ := strings.Cut(text(v), " ")
+		for i, cmd := range held {
+			name, _, _ := strings.Cut(cmd.Val(), " ")
 			if id, err := lm.ParseTraceID(name); err == nil && id.Partition() == p {
 				r.pairs[p] = append(r.pairs[p], keys[i], r.s.keys.trace(id))
 			}

@@ -25,8 +25,10 @@ for _, count in ipairs(redis.call('HMGET', stats, unpack(fields))) do
     return 'KEPT'
   end
 end
-if redis.call('XLEN', stream) + redis.call('XLEN', resume) > 0 then
-  return 'KEPT'
+for _, key in ipairs({ stream, resume }) do
+  if redis.call('XRANGE', key, '-', '+', 'COUNT', 1)[1] then
+    return 'KEPT'
+  end
 end
 redis.call('HDEL', stats, unpack(fields))
 redis.call('UNLINK', stream, resume)

@@ -11,7 +11,8 @@ local function has_room(stats, limit, field)
   if not room[field] then
     local counted = redis.call('HGET', stats, field)
     room[field] = limit - (tonumber(counted) or 0)
-    if not counted and redis.call('HLEN', stats) >= 3 * QUEUES then
+    -- HLEN would need a right that users of the version before do not have.
+    if not counted and #redis.call('HGETALL', stats) >= 2 * 3 * QUEUES then
       local queue = string.match(field, ':(.*)$')
       local known = redis.call('HMGET', stats, 'waiting:' .. queue, 'running:' .. queue, 'delayed:' .. queue)
       if not (known[1] or known[2] or known[3]) then
