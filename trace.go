@@ -51,10 +51,10 @@ type Note struct {
 // Hop is one recorded write of the lifecycle: the states it passed through,
 // the last of which it left the operation in.
 type Hop struct {
-	Path   []State       `json:"path"`
-	At     time.Time     `json:"at"`                // server time
-	Took   time.Duration `json:"took_ns,omitempty"` // what the worker measured for the stage it left
-	Worker string        `json:"worker,omitempty"`  // of a claim
-	Epoch  Epoch         `json:"epoch,omitempty"`   // of a claim
-	Reason string        `json:"reason,omitempty"`  // of a putback, a retry, an ending
+	Path   []State   `json:"path"`
+	At     time.Time `json:"at"`                    // server time
+	Took   Seconds   `json:"took_seconds,omitzero"` // what the worker measured for the stage it left
+	Worker string    `json:"worker,omitempty"`      // of a claim
+	Epoch  Epoch     `json:"epoch,omitempty"`       // of a claim
+	Reason string    `json:"reason,omitempty"`      // of a putback, a retry, an ending
 }

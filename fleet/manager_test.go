@@ -70,7 +70,7 @@ func TestPolicies(t *testing.T) {
 				survivor := manager(t, s, false, policy(row.policy))
 				record(t, survivor, Outcome{Model: "a", Key: "f", Kind: lm.RateLimited, RetryAfter: time.Hour})
 				sees("a failure", row.failed)
-				if cold := model(t, other, "a").CooldownRemaining > 59*time.Minute; cold != (row.policy != InMemory) {
+				if cold := model(t, other, "a").CooldownRemaining.Std() > 59*time.Minute; cold != (row.policy != InMemory) {
 					t.Errorf("the cooldown is seen: %v", cold)
 				}
 				if mine := survivor.Snapshot().Model("a").State; !mine.CooldownUntil.After(survivor.Now()) {

@@ -37,11 +37,11 @@ func ParseSyncPolicy(s string) (SyncPolicy, error) {
 // SyncStatus is how far a Manager's counters have been saved.
 type SyncStatus struct {
 	Policy         SyncPolicy `json:"policy"`
-	LastSync       time.Time  `json:"last_sync"`       // zero: not yet
-	NextSync       time.Time  `json:"next_sync"`       // zero: at the end, or at once
-	PendingChanges int64      `json:"pending_changes"` // recorded calls that are not saved
-	Lost           int64      `json:"lost"`            // recorded calls that were given up: Redis was away for too long
-	Hearing        bool       `json:"hearing"`         // others' changes are told to this Manager; else its poll finds them
-	Locked         bool       `json:"locked"`          // this Manager holds the lock
-	LockOwner      string     `json:"lock_owner"`      // who it last saw holding it
+	LastSync       time.Time  `json:"last_sync,omitzero"` // zero: not yet
+	NextSync       time.Time  `json:"next_sync,omitzero"` // zero: at the end, or at once
+	PendingChanges int64      `json:"pending_changes"`    // recorded calls that are not saved
+	Lost           int64      `json:"lost"`               // recorded calls that were given up: Redis was away for too long
+	Hearing        bool       `json:"hearing"`            // others' changes are told to this Manager; else its poll finds them
+	Locked         bool       `json:"locked"`             // this Manager holds the lock
+	LockOwner      string     `json:"lock_owner"`         // who it last saw holding it
 }

@@ -63,10 +63,10 @@ type Report struct {
 
 // BackendReport is what one listing said.
 type BackendReport struct {
-	Backend string        `json:"backend"`
-	Kind    lm.Kind       `json:"failed,omitempty"` // empty: it was good
-	Count   int           `json:"models"`
-	Took    time.Duration `json:"took_ns"`
+	Backend string     `json:"backend"`
+	Kind    lm.Kind    `json:"failed,omitempty"` // empty: it was good
+	Count   int        `json:"models"`
+	Took    lm.Seconds `json:"took_seconds"`
 }
 
 // Cycle lists the backends that are due, if it gets the lock at once. Errors:
@@ -198,7 +198,7 @@ func (r *Reconciler) under(ctx context.Context, h *LockHandle, when due) (Report
 		if err := h.observe(ctx, l); err != nil {
 			return err
 		}
-		report.Listed = append(report.Listed, BackendReport{Backend: got.backend, Kind: l.Kind, Count: l.Count, Took: got.took})
+		report.Listed = append(report.Listed, BackendReport{Backend: got.backend, Kind: l.Kind, Count: l.Count, Took: lm.Seconds(got.took)})
 		r.tell(waits[got.backend], l)
 		return nil
 	})

@@ -70,30 +70,31 @@ func (s Reasons) with(r Reason) Reasons {
 // ModelState is what the fleet has recorded of one model. Times are the server's;
 // zero times mean never. Deadlines are absolute, so they survive a restart.
 type ModelState struct {
-	Disabled bool // by an operator, until enabled
+	Disabled bool `json:"disabled,omitempty"` // by an operator, until enabled
 
-	Failures     int // consecutive
-	Opened       int // times in a row that the circuit opened; doubles the open time
-	Circuit      Circuit
-	CircuitEpoch int64     // grows with every opening and closing; a late result of an older one is ignored
-	OpenUntil    time.Time // of an open circuit
-	ProbeOwner   string    // who holds the probe
-	ProbeUntil   time.Time
+	Failures     int       `json:"failures"` // consecutive
+	Opened       int       `json:"opened"`   // times in a row that the circuit opened; doubles the open time
+	Circuit      Circuit   `json:"circuit,omitempty"`
+	CircuitEpoch int64     `json:"circuit_epoch"`         // grows with every opening and closing; a late result of an older one is ignored
+	OpenUntil    time.Time `json:"open_until,omitzero"`   // of an open circuit
+	ProbeOwner   string    `json:"probe_owner,omitempty"` // who holds the probe
+	ProbeUntil   time.Time `json:"probe_until,omitzero"`
 
-	CooldownUntil   time.Time
-	CooldownScope   AsideScope // the model's own, or its backend's
-	QuarantineUntil time.Time
-	QuarantineScope AsideScope // the same
-	QuarantineKind  string     // unauthorized or model_not_found
+	CooldownUntil   time.Time  `json:"cooldown_until,omitzero"`
+	CooldownScope   AsideScope `json:"cooldown_scope,omitempty"` // the model's own, or its backend's
+	QuarantineUntil time.Time  `json:"quarantine_until,omitzero"`
+	QuarantineScope AsideScope `json:"quarantine_scope,omitempty"` // the same
+	QuarantineKind  string     `json:"quarantine_kind,omitempty"`  // unauthorized or model_not_found
 
-	Requests, Errors int64 // in all
-	ErrorRate        float64
-	Tokens           int64
-	CostUSD          float64
-	QuotaUsed        int64
-	QuotaStart       time.Time
-	BudgetUsed       float64
-	BudgetStart      time.Time
-	LastRequest      time.Time
-	LastFailure      time.Time
+	Requests    int64     `json:"requests"` // in all
+	Errors      int64     `json:"errors"`   // of them
+	ErrorRate   float64   `json:"error_rate"`
+	Tokens      int64     `json:"tokens"`
+	CostUSD     float64   `json:"cost_usd"`
+	QuotaUsed   int64     `json:"quota_used"`
+	QuotaStart  time.Time `json:"quota_start,omitzero"`
+	BudgetUsed  float64   `json:"budget_used_usd"`
+	BudgetStart time.Time `json:"budget_start,omitzero"`
+	LastRequest time.Time `json:"last_request,omitzero"`
+	LastFailure time.Time `json:"last_failure,omitzero"`
 }

@@ -30,12 +30,12 @@ type ModelView struct {
 	// Reason is why it is on standby, and SetAside the same more finely: the first
 	// in the order of the reasons. Scope is whose matter that is; Until is when the
 	// last of what holds ends, zero: not by itself.
-	Reason            Reason        `json:"deactivation_reason,omitempty"`
-	SetAside          Reason        `json:"set_aside,omitempty"`
-	Scope             AsideScope    `json:"scope,omitempty"`
-	Until             time.Time     `json:"until,omitzero"`
-	Circuit           string        `json:"circuit"` // closed, open, half-open
-	CooldownRemaining time.Duration `json:"cooldown_remaining_ns"`
+	Reason            Reason     `json:"deactivation_reason,omitempty"`
+	SetAside          Reason     `json:"set_aside,omitempty"`
+	Scope             AsideScope `json:"scope,omitempty"`
+	Until             time.Time  `json:"until,omitzero"`
+	Circuit           string     `json:"circuit"` // closed, open, half-open
+	CooldownRemaining lm.Seconds `json:"cooldown_remaining_seconds"`
 	ModelState
 	BudgetUSD float64            `json:"budget_usd,omitempty"`
 	Quota     int64              `json:"quota,omitempty"`
@@ -46,15 +46,15 @@ type ModelView struct {
 
 // ProviderState is a backend over all its models.
 type ProviderState struct {
-	ID                string        `json:"id"`
-	Available         bool          `json:"available"`
-	AuthValid         bool          `json:"auth_valid"`
-	AvailabilityScore float64       `json:"availability_score"` // moving average, weight 0.2
-	ActiveModelCount  int           `json:"active_model_count"`
-	TotalQuotaUsed    int64         `json:"total_quota_used"`
-	TotalCost         float64       `json:"total_cost_usd"`
-	CooldownRemaining time.Duration `json:"cooldown_remaining_ns"`
-	LastProbe         time.Time     `json:"last_probe,omitzero"`
+	ID                string     `json:"id"`
+	Available         bool       `json:"available"`
+	AuthValid         bool       `json:"auth_valid"`
+	AvailabilityScore float64    `json:"availability_score"` // moving average, weight 0.2
+	ActiveModelCount  int        `json:"active_model_count"`
+	TotalQuotaUsed    int64      `json:"total_quota_used"`
+	TotalCost         float64    `json:"total_cost_usd"`
+	CooldownRemaining lm.Seconds `json:"cooldown_remaining_seconds"`
+	LastProbe         time.Time  `json:"last_probe,omitzero"`
 	// What its last listing failed with, and since when they do; empty: it was good.
 	Failing      lm.Kind   `json:"failing,omitempty"`
 	FailingClass string    `json:"failing_class,omitempty"` // passing or lasting
@@ -125,7 +125,7 @@ func view(m *Model, h hash, now time.Time) ModelView {
 		v.Circuit = string(m.State.Circuit)
 	}
 	v.Drift = m.Drift(now)
-	v.CooldownRemaining = max(m.State.CooldownUntil.Sub(now), 0)
+	v.CooldownRemaining = lm.Seconds(max(m.State.CooldownUntil.Sub(now), 0))
 	u := m.Usability(now)
 	v.Status, v.Reason, v.SetAside, v.Scope, v.Until = u.Status(), u.Reason.Deactivation(), u.Reason, u.Scope, u.Until
 	for _, cause := range []string{WasteRetry, WasteCrash, WasteCancel} {
@@ -144,7 +144,7 @@ func view(m *Model, h hash, now time.Time) ModelView {
 
 func provider(id string, h hash, ours concerns, models []ModelView, now time.Time) ProviderState {
 	p := ProviderState{
-		ID: id, AvailabilityScore: 1, TotalCost: usd(h.num("cost")), CooldownRemaining: max(h.at("cooldown_until").Sub(now), 0), LastProbe: h.at("last_probe"),
+		ID: id, AvailabilityScore: 1, TotalCost: usd(h.num("cost")), CooldownRemaining: lm.Seconds(max(h.at("cooldown_until").Sub(now), 0)), LastProbe: h.at("last_probe"),
 		AuthValid: !h.at("quarantine_until").After(now) || !ours(h["quarantine_credential"]),
 	}
 	if score, err := strconv.ParseFloat(h["score"], 64); err == nil {

@@ -234,7 +234,7 @@ func readHop(value string, created time.Time) lm.Hop {
 	}
 	after, _ := strconv.ParseInt(ms, 10, 64)
 	us, _ := strconv.ParseInt(took, 10, 64)
-	h.At, h.Took = created.Add(time.Duration(after)*time.Millisecond), time.Duration(us)*time.Microsecond
+	h.At, h.Took = created.Add(time.Duration(after)*time.Millisecond), lm.Seconds(time.Duration(us)*time.Microsecond)
 	if path == "C" {
 		epoch, owner, _ := strings.Cut(extra, " ")
 		e, _ := strconv.ParseInt(epoch, 10, 64)

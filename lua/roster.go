@@ -19,7 +19,7 @@ type WorkerRecord struct {
 	Host     string    `json:"host,omitempty"`
 	PID      int       `json:"pid,omitempty"`
 	Version  string    `json:"version,omitempty"`
-	Started  time.Time `json:"started"`
+	Started  time.Time `json:"started,omitzero"`
 	Slots    int       `json:"slots"`
 	Running  int       `json:"running"` // operations held when it was written
 	Queues   []string  `json:"queues"`
@@ -28,7 +28,7 @@ type WorkerRecord struct {
 	Kinds    []string  `json:"kinds,omitempty"`    // that it has a handler for; empty: a version that does not say
 	Catalog  string    `json:"catalog,omitempty"`  // digest of the models and pools that it can call, see Catalogs
 	Real     bool      `json:"real,omitempty"`     // a request that names no model is answered here by no simulation
-	Seen     time.Time `json:"seen"`               // server time of the record
+	Seen     time.Time `json:"seen,omitzero"`      // server time of the record
 }
 
 // Announce writes a worker's record; Seen is the server's to say.

@@ -17,7 +17,7 @@ type cachedList struct {
 	Key     string    `json:"key"` // over its type, URL and a hash of its credential
 	Models  int       `json:"models"`
 	Listed  time.Time `json:"listed,omitzero"` // the last good listing
-	Tried   time.Time `json:"tried"`
+	Tried   time.Time `json:"tried,omitzero"`
 	Failing lm.Kind   `json:"failing,omitempty"`
 	Strikes int       `json:"strikes,omitempty"` // failures in a row
 	Since   time.Time `json:"failing_since,omitzero"`

@@ -163,7 +163,7 @@ func knownModels(m *fleet.Manager, ids []string) error {
 func printModels(cmd *cobra.Command, s fleet.SystemState) error {
 	t := newTable(cmd.OutOrStdout(), "MODEL", "BACKEND", "STATUS", "REASON", "CIRCUIT", "COOLDOWN", "ERRORS 60s", "REQUESTS", "QUOTA", "BUDGET", "COST").least("COOLDOWN", "QUOTA", "BUDGET", "ERRORS 60s", "BACKEND", "REASON", "CIRCUIT")
 	for _, m := range s.Models {
-		t.row(m.ID, m.Backend, m.Status, reasonText(m, s.At), circuitText(m, s.At), left(m.CooldownRemaining), fmt.Sprintf("%.0f%%", 100*m.ErrorRate),
+		t.row(m.ID, m.Backend, m.Status, reasonText(m, s.At), circuitText(m, s.At), left(m.CooldownRemaining.Std()), fmt.Sprintf("%.0f%%", 100*m.ErrorRate),
 			m.Requests, ofTotal(fmt.Sprint(m.QuotaUsed), fmt.Sprint(m.Quota), m.Quota > 0), ofTotal(dollars(m.BudgetUsed), dollars(m.BudgetUSD), m.BudgetUSD > 0), dollars(m.CostUSD))
 	}
 	return t.flush()

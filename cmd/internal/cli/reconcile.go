@@ -132,7 +132,7 @@ func printReconciled(out io.Writer, r reconciled) error {
 		if b.Kind != "" {
 			result, count = fmt.Sprintf("%s (%s)", b.Kind, fleet.Class(b.Kind)), "-"
 		}
-		t.row(b.Backend, result, count, short(b.Took))
+		t.row(b.Backend, result, count, short(b.Took.Std()))
 	}
 	if err := t.flush(); err != nil {
 		return err

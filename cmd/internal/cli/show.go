@@ -164,8 +164,8 @@ func hopText(h lm.Hop) string {
 	if h.Reason != "" {
 		text += " (" + h.Reason + ")"
 	}
-	if h.Took >= time.Millisecond {
-		text += "  after " + short(h.Took)
+	if h.Took.Std() >= time.Millisecond {
+		text += "  after " + short(h.Took.Std())
 	}
 	return text
 }

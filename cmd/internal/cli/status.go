@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	lm "github.com/lighterman/lighterman"
 	"github.com/lighterman/lighterman/lua"
 	"github.com/spf13/cobra"
 )
@@ -25,10 +26,10 @@ type queueStatus struct {
 
 // consumerStatus is one consumer over all streams.
 type consumerStatus struct {
-	Consumer string        `json:"consumer"`
-	State    string        `json:"state"` // as of its worker: ready, draining, silent; gone: it is on no roster
-	Pending  int64         `json:"pending"`
-	Idle     time.Duration `json:"idle_ns"`
+	Consumer string     `json:"consumer"`
+	State    string     `json:"state"` // as of its worker: ready, draining, silent; gone: it is on no roster
+	Pending  int64      `json:"pending"`
+	Idle     lm.Seconds `json:"idle_seconds"`
 }
 
 type fleetStatus struct {
@@ -129,11 +130,11 @@ func addConsumers(ctx context.Context, s *lua.Store, streams []lua.Stream, to ma
 	for _, c := range list {
 		known := to[c.Name]
 		if known == nil {
-			known = &consumerStatus{Consumer: c.Name, Idle: c.Idle}
+			known = &consumerStatus{Consumer: c.Name, Idle: lm.Seconds(c.Idle)}
 			to[c.Name] = known
 		}
 		known.Pending += c.Pending
-		known.Idle = min(known.Idle, c.Idle)
+		known.Idle = min(known.Idle, lm.Seconds(c.Idle))
 	}
 	return err
 }
@@ -168,7 +169,7 @@ func printStatus(cmd *cobra.Command, st fleetStatus) error {
 	fmt.Fprintf(out, "\nended: %d succeeded, %d failed, %d cancelled, %d expired\n\n", st.Succeeded, st.Failed, st.Cancelled, st.Expired)
 	t = newTable(out, "CONSUMER", "STATE", "PENDING", "LAST SEEN")
 	for _, c := range st.Consumers {
-		t.row(c.Consumer, c.State, c.Pending, short(c.Idle)+" ago")
+		t.row(c.Consumer, c.State, c.Pending, short(c.Idle.Std())+" ago")
 	}
 	if len(st.Consumers) == 0 {
 		fmt.Fprintln(out, "no worker seen yet; one shows up with the first work it reads")
