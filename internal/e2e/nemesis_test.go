@@ -297,6 +297,7 @@ func (n *nemesis) judge() {
 	}
 	n.checkLifetimes()
 	n.checkRepeats(records)
+	n.checkBill()
 }
 
 // checkRepeats: a step is called again only where a claim, or an attempt, was cut

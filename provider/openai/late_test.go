@@ -18,9 +18,15 @@ func timed(t *testing.T, lines []string, waits []time.Duration) (lm.Answer, time
 	defer enough(nil)
 	body, server := io.Pipe()
 	context.AfterFunc(ctx, func() { _ = server.CloseWithError(context.Cause(ctx)) }) // as a transport does
+	written := make(chan struct{})
 	go func() {
+		defer close(written)
 		for i, line := range lines {
-			time.Sleep(waits[i])
+			select {
+			case <-time.After(waits[i]):
+			case <-ctx.Done():
+				return
+			}
 			if _, err := io.WriteString(server, line); err != nil {
 				return
 			}
@@ -28,7 +34,10 @@ func timed(t *testing.T, lines []string, waits []time.Duration) (lm.Answer, time
 	}()
 	call, began := lm.Call{Kind: "chat", Model: "m", Key: "t/1", Stream: func(lm.Frame) {}}, time.Now()
 	answer, err := (&exchange{api: &API{}, ctx: ctx, enough: enough, call: &call}).stream(body)
-	return answer, time.Since(began), err
+	took := time.Since(began)
+	enough(nil) // a writer that is left in a bubble ends it in a panic
+	<-written
+	return answer, took, err
 }
 
 // TestStream_WhatComesLongBehindAFinishReasonIsTheAnswer: reasoning with a finish
