@@ -285,19 +285,32 @@ func (n *nemesis) judge() {
 	n.checkEnded(records)
 	for _, r := range records {
 		n.checkHistory(r)
-		cuts := 0
-		for _, a := range n.died() {
-			if a.held[r.ID].started {
-				cuts++
-			}
-		}
-		if r.CrashesTotal > cuts {
+		if cuts := n.cutShort(r); r.CrashesTotal > cuts {
 			n.Errorf("seed %d: %s: %d crashes counted, at most %d of its claims were cut short:%s", n.seed, r.ID, r.CrashesTotal, cuts, story(r))
 		}
 	}
 	n.checkLifetimes()
 	n.checkRepeats(records)
 	n.checkBill()
+}
+
+// cutShort is how many claims of an operation were taken over from a worker that was
+// killed, stopped or cut off at some time.
+func (n *nemesis) cutShort(r lua.Record) (cuts int) {
+	hit := make(map[string]bool)
+	for _, a := range n.died() {
+		hit[a.worker] = true
+	}
+	owner := ""
+	for _, h := range r.History {
+		if h.Worker != "" {
+			owner = h.Worker
+		}
+		if (h.Reason == "lease" || h.Reason == "presence") && hit[owner] {
+			cuts++
+		}
+	}
+	return cuts
 }
 
 // checkRepeats: a step is called again only where a claim, or an attempt, was cut
