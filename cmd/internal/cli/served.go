@@ -14,20 +14,14 @@ import (
 )
 
 // warnUnserved says on standard error what would leave the requests waiting: a queue
-// that no living worker serves, a kind that looks like a slip of a built-in one, and,
-// for who waits, a paused queue. These are hints: what cannot be read is not said.
+// that no living worker serves, a kind that none has a handler of, and, for who waits,
+// a paused queue. These are hints: what cannot be read is not said.
 func (f *enqueueFlags) warnUnserved(ctx context.Context, cmd *cobra.Command, s *lua.Store) {
 	queue := cmp.Or(f.template.Queue, lm.DefaultQueue)
-	if f.template.Queue != "" {
+	if f.template.Queue != "" || f.template.Kind != "" {
 		if roster, now, err := s.Roster(ctx); err == nil {
-			if served := liveQueues(roster, now); len(served) > 0 && !slices.Contains(served, queue) {
-				fmt.Fprintf(stderr, "%s: --queue %s: no living worker serves it%s (served: %s)\n", cmd.Name(), queue, didYouMean(queue, served), strings.Join(served, ", "))
-			}
-		}
-	}
-	if kind := f.template.Kind; kind != "" && !slices.Contains(builtInKinds, kind) {
-		if near := lm.DidYouMean(kind, builtInKinds); near != "" {
-			fmt.Fprintf(stderr, "%s: --kind %s: waits for a worker with a handler of it; did you mean %s?\n", cmd.Name(), kind, near)
+			warnUnknown(cmd, "queue", f.template.Queue, liveQueues(roster, now), "serves it", "served")
+			warnUnknown(cmd, "kind", f.template.Kind, liveKinds(roster, now), "has a handler of it", "handled")
 		}
 	}
 	if !f.wait && !f.followed {
@@ -38,8 +32,14 @@ func (f *enqueueFlags) warnUnserved(ctx context.Context, cmd *cobra.Command, s *
 	}
 }
 
-// builtInKinds are the kinds that every worker has a handler of.
-var builtInKinds = []string{"chat", "prompt", "embed"}
+// warnUnknown says that a name is none of those which living workers have. Without a
+// name, or where nothing is known of any, it says nothing.
+func warnUnknown(cmd *cobra.Command, flag, name string, known []string, does, those string) {
+	if name == "" || len(known) == 0 || slices.Contains(known, name) {
+		return
+	}
+	fmt.Fprintf(stderr, "%s: --%s %s: no living worker %s%s (%s: %s)\n", cmd.Name(), flag, name, does, didYouMean(name, known), those, strings.Join(known, ", "))
+}
 
 // liveQueues are the queues that workers serve which are not silent, sorted.
 func liveQueues(roster []lua.WorkerRecord, now time.Time) []string {
@@ -55,4 +55,21 @@ func liveQueues(roster []lua.WorkerRecord, now time.Time) []string {
 	}
 	slices.Sort(queues)
 	return slices.Compact(queues)
+}
+
+// liveKinds are the kinds that workers have handlers of which are not silent, sorted.
+// There are none where one of these workers does not say: it may have any.
+func liveKinds(roster []lua.WorkerRecord, now time.Time) []string {
+	var kinds []string
+	for _, w := range roster {
+		if workerState(w, now) == "silent" {
+			continue
+		}
+		if len(w.Kinds) == 0 {
+			return nil
+		}
+		kinds = append(kinds, w.Kinds...)
+	}
+	slices.Sort(kinds)
+	return slices.Compact(kinds)
 }
