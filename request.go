@@ -17,6 +17,9 @@ const (
 	MaxMeta      = 64      // entries of Meta
 	maxLabel     = 256     // bytes of tenant, thread, run, agent, model, key
 	maxURL       = 2048    // bytes of a webhook's address
+
+	MinRetention = 60 * time.Second // in which a write may be repeated
+	MaxRetention = 30 * 24 * time.Hour
 )
 
 // Request asks for one operation. The zero value of every field but Body means
@@ -39,6 +42,11 @@ type Request struct {
 	NotBefore time.Time         `json:"not_before,omitzero"`  // earliest start; zero: now
 	Deadline  time.Time         `json:"deadline,omitzero"`    // expires then; zero: never
 	Timeout   time.Duration     `json:"timeout_ns,omitempty"` // of each attempt; zero: 10 minutes
+
+	// Retention is how long its trace, result and idempotency key are kept once it has
+	// ended, MinRetention to MaxRetention; zero: as long as the fleet keeps them. One that
+	// failed is kept for 30 days in any case.
+	Retention time.Duration `json:"retention_ns,omitempty"`
 }
 
 // Normalize fills the defaults of Queue and Kind.
@@ -80,7 +88,15 @@ func (r *Request) Validate() error {
 	if r.Timeout < 0 {
 		check("timeout", fmt.Errorf("%s is negative", r.Timeout))
 	}
+	check("retention", r.validRetention())
 	return errors.Join(errs...)
+}
+
+func (r *Request) validRetention() error {
+	if r.Retention != 0 && (r.Retention < MinRetention || r.Retention > MaxRetention) {
+		return fmt.Errorf("%s; want 60s to 30d", r.Retention)
+	}
+	return nil
 }
 
 func (r *Request) validBody() error {

@@ -84,6 +84,7 @@ func TestForeign_MalformedAmongGood(t *testing.T) {
 		{"body of another kind", []string{"id", "no-chat", "body", `[1]`}, "invalid_request", "0-no-chat"},
 		{"deadline in words", []string{"deadline", "tomorrow", "body", good}, "invalid_field", ""},
 		{"deadline empty", []string{"deadline", "", "body", good}, "invalid_field", ""},
+		{"retention with a unit", []string{"retention", "7d", "body", good}, "invalid_field", ""},
 		{"t garbage", []string{"t", "garbage \x00\xff"}, "no_body", ""},
 		{"t of another partition", []string{"t", "7-a"}, "no_body", ""},
 		{"t without a trace", []string{"t", "0-nobody"}, "trace_lost", "0-nobody"},
@@ -210,12 +211,12 @@ func TestWire_Fields(t *testing.T) {
 	f := start(t, 0)
 	page := wire(t)
 	f.push("v", "1", "id", "a", "kind", "chat", "key", "k", "thread", "t", "run", "r", "agent", "ag", "tenant", "te", "model", "sim",
-		"deadline", "4102444800000", "reply", "me", "webhook", "https://example.com/", "traceparent", "00-1", "x_order", "42", "body", good)
+		"deadline", "4102444800000", "retention", "86400000", "reply", "me", "webhook", "https://example.com/", "traceparent", "00-1", "x_order", "42", "body", good)
 	f.drained()
 	trace := f.rdb.HGetAll(ctx, "{lm:0}:trace:0-a").Val()
 	for field, value := range map[string]string{
 		"state": "COMPLETED", "outcome": "succeeded", "queue": "default", "thread": "t", "run": "r", "agent": "ag", "tenant": "te", "model": "sim",
-		"deadline": "4102444800000", "reply": "me", "webhook": "https://example.com/", "x_traceparent": "00-1", "x_order": "42", "attempts": "1", "entry": "",
+		"deadline": "4102444800000", "retention": "86400000", "reply": "me", "webhook": "https://example.com/", "x_traceparent": "00-1", "x_order": "42", "attempts": "1", "entry": "",
 		"request_hash": digest("chat", "sim", "te", "t", "r", "ag", good, "order", "42", "traceparent", "00-1")[:32],
 	} {
 		if trace[field] != value {

@@ -104,6 +104,13 @@ func (f *Foreign) read(name, value string) {
 			return
 		}
 		r.Deadline = time.UnixMilli(ms)
+	case "retention":
+		ms, err := strconv.ParseInt(value, 10, 64)
+		if err != nil || ms < lm.MinRetention.Milliseconds() || ms > lm.MaxRetention.Milliseconds() {
+			f.refuse("invalid_field", "retention: want milliseconds, %d to %d", lm.MinRetention.Milliseconds(), lm.MaxRetention.Milliseconds())
+			return
+		}
+		r.Retention = time.Duration(ms) * time.Millisecond
 	default:
 		if r.Meta == nil {
 			r.Meta = make(map[string]string)

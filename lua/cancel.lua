@@ -87,7 +87,7 @@ local function one(k, a)
     return 'CHANGED'
   end
   if outcome == 'expired' and not (t[DEADLINE] and tonumber(t[DEADLINE]) <= now) then
-    local since = math.max(tonumber(t[CREATED]) or now, tonumber(t[15]) or 0)
+    local since = math.max(tonumber(t[CREATED]) or now, tonumber(t[16]) or 0)
     if max_age == 0 or since + max_age > now then
       return 'EARLY'
     end
@@ -114,8 +114,8 @@ local function one(k, a)
     lifetime = retention, seq = t[SEQ] or '0',
   })
   redis.call('ZREM', delayed, id)
-  if t[16] then
-    redis.call('ZREM', parked, t[16] .. '|' .. id)
+  if t[17] then
+    redis.call('ZREM', parked, t[17] .. '|' .. id)
   end
   if entry ~= '' then
     ack(stream, entry_id(entry))

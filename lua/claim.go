@@ -132,7 +132,7 @@ func (s *Store) readClaimed(owner string, e Entry, token string, item any) Claim
 func (r *Record) request(body string) lm.Request {
 	return lm.Request{
 		ID: r.ID.Name(), Kind: r.Kind, Model: r.Model, Queue: r.Queue, Tenant: r.Tenant, Thread: r.Thread, Run: r.Run, Agent: r.Agent,
-		Reply: r.Reply, Webhook: r.Webhook, Body: json.RawMessage(body), Meta: r.Meta, NotBefore: r.NotBefore, Deadline: r.Deadline, Timeout: r.Timeout,
+		Reply: r.Reply, Webhook: r.Webhook, Body: json.RawMessage(body), Meta: r.Meta, NotBefore: r.NotBefore, Deadline: r.Deadline, Timeout: r.Timeout, Retention: r.Retention,
 	}
 }
 

@@ -182,6 +182,9 @@ func appendFields(to []any, r *lm.Request, unique string) []any {
 	if r.Timeout > 0 {
 		to = append(to, "timeout", r.Timeout.Milliseconds())
 	}
+	if r.Retention > 0 {
+		to = append(to, "retention", r.Retention.Milliseconds())
+	}
 	for name, value := range r.Meta {
 		to = append(to, metaPrefix+name, value)
 	}

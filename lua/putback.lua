@@ -86,7 +86,7 @@ local function one(k, a)
   local cause = ARGV[a + 9]
 
   local t = held(trace, 'crashes', 'started', 'lease', 'beat')
-  local crashes, started, lease, beat = t[15], t[16] == '1', t[17], t[18]
+  local crashes, started, lease, beat = t[16], t[17] == '1', t[18], t[19]
   local state, queue = LETTERS[t[STATE]], t[QUEUE]
   if mine then
     local verdict = guard(t, owner, epoch, token, seq)

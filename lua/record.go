@@ -20,15 +20,16 @@ const metaPrefix = "x_"
 // Record is a trace with the fields that only the protocol needs.
 type Record struct {
 	lm.Trace
-	Entry    string // STREAM/ID of its entry; empty while it has none
-	Token    string
-	Unique   string
-	Reply    string
-	Webhook  string
-	Started  bool
-	Followed bool // somebody reads its frames
-	Timeout  time.Duration
-	Letter   string // stream ID of its dead-letter entry, once it has failed
+	Entry     string // STREAM/ID of its entry; empty while it has none
+	Token     string
+	Unique    string
+	Reply     string
+	Webhook   string
+	Started   bool
+	Followed  bool // somebody reads its frames
+	Timeout   time.Duration
+	Retention time.Duration // asked for; zero: the fleet's
+	Letter    string        // stream ID of its dead-letter entry, once it has failed
 
 	// Bytes of what is stored of it.
 	Size, CheckpointSize int
@@ -122,6 +123,8 @@ func (r *Record) set(field, value string, history bool) {
 		r.Ended = ms()
 	case "timeout":
 		r.Timeout = time.Duration(n()) * time.Millisecond
+	case "retention":
+		r.Retention = time.Duration(n()) * time.Millisecond
 	case "hn":
 		r.lastHop = n()
 	case "size":

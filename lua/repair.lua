@@ -125,7 +125,7 @@ local function one(k, a)
   local short = ARGV[a + 5]
 
   local t = held(trace, 'crashes', 'started', 'lease', 'beat', 'not_before')
-  local crashes, started, lease, beat, not_before = t[15], t[16] == '1', t[17], t[18], t[19]
+  local crashes, started, lease, beat, not_before = t[16], t[17] == '1', t[18], t[19], t[20]
   if not t[STATE] then
     return 'NOTFOUND'
   end

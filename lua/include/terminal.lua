@@ -1,17 +1,18 @@
 -- held(trace, ...): what the trace of an operation says that is about to end, in
 -- the order of the names below, and any further fields behind them.
-local OWNER, SEQ, STATE, CREATED, HN, QUEUE, ENTRY, ATTEMPTS, CRASHES_TOTAL, KIND, DEADLINE, FOLLOWED = 1, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14
+local OWNER, SEQ, STATE, CREATED, HN, QUEUE, ENTRY, ATTEMPTS, CRASHES_TOTAL, KIND, DEADLINE, FOLLOWED, RETENTION = 1, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
 
 local function held(trace, ...)
   return redis.call('HMGET', trace, 'owner', 'epoch', 'token', 'seq', 'state', 'created', 'hn', 'queue', 'entry', 'attempts',
-    'crashes_total', 'kind', 'deadline', 'followed', ...)
+    'crashes_total', 'kind', 'deadline', 'followed', 'retention', ...)
 end
 
 -- terminal(trace, request, checkpoint, result, out, unique, reply, t, e): the
 -- terminal write of one operation, the only one there is. unique and reply are
 -- the trace's key again where there is none. t: what held said. e: the ending:
 -- id, done, dead and deadlines (keys), now, path (validated letters), took,
--- outcome, reason, body, usage, error, attempts, crashes_total, lifetime (ms),
+-- outcome, reason, body, usage, error, attempts, crashes_total, lifetime (ms; of
+-- one that has not failed the request's retention instead, where it asks for one),
 -- seq, keep_result (the result is stored already). Begins with a write that Redis
 -- never refuses. A failed one's trace names its dead-letter entry (dead), so that
 -- revive and purge remove that one and no other. The caller acknowledges the entry and calls write_endings,
@@ -30,7 +31,8 @@ local function notify(stream, id, outcome)
 end
 
 local function terminal(trace, request, checkpoint, result, out, unique, reply, t, e)
-  local state, queue, outcome, lifetime = LETTERS[t[STATE]], t[QUEUE], e.outcome, e.lifetime
+  local state, queue, outcome = LETTERS[t[STATE]], t[QUEUE], e.outcome
+  local lifetime = outcome ~= 'failed' and t[RETENTION] or e.lifetime
   local hf, hv, hn = hop(t[HN], e.path, e.now, t[CREATED], e.took, e.reason)
   redis.call('HDEL', trace, 'owner', 'started', 'lease', 'beat')
   redis.call('HSET', trace, 'state', 'COMPLETED', 'outcome', outcome, 'entry', '', 'ended', e.now,

@@ -21,6 +21,7 @@ type enqueueFlags struct {
 	in       time.Duration
 	at       string
 	deadline string
+	retained string
 	count    int
 	file     string
 	wait     bool
@@ -46,11 +47,11 @@ IDs; with --wait the answer's text, or one JSON line per result in the order in
 which they end; with --follow the text as it comes. A file that is pushed again
 enqueues nothing twice: what an earlier push asked for is existing, with its outcome
 where it did not succeed (exit 1), and --retry-failed has what failed done again. That
-holds for deliver.result_retention of the workers after a line has ended (a failed one:
-30 days): pushed again later, the line is asked and paid again.`,
+holds for --retention after a line has ended, else deliver.result_retention of the
+workers (a failed one: 30 days): pushed again later, the line is asked and paid again.`,
 		Example: `  enqueue "Why do rivers bend?" --wait
   enqueue "Tell me more" --follow
-  enqueue --file requests.jsonl --wait --out answers.jsonl`,
+  enqueue --file requests.jsonl --retention 7d --wait --out answers.jsonl`,
 		Args: func(_ *cobra.Command, args []string) error { return f.validArgs(args) },
 	}
 	flags := worker.AddCommonFlags(cmd.Flags(), "redis")
@@ -80,6 +81,7 @@ func (f *enqueueFlags) add(cmd *cobra.Command) {
 	fs.DurationVar(&f.in, "in", 0, "start after this time, as 90s")
 	fs.StringVar(&f.at, "at", "", "start at this time, as 2026-11-21T18:00:00Z")
 	fs.StringVar(&f.deadline, "deadline", "", "give up at this time, as 2026-11-21T18:00:00Z, or after a time, as 90s; outcome expired")
+	fs.StringVar(&f.retained, "retention", "", "keep the result, and know a repeat, so long after the end, as 12h or 7d; 60s to 30d (default deliver.result_retention of the workers)")
 	fs.IntVar(&f.count, "count", 1, "push the prompt so many times")
 	fs.StringVarP(&f.file, "file", "f", "", "JSONL file; - is standard input")
 	fs.BoolVarP(&f.wait, "wait", "w", false, "wait for the results")
@@ -119,7 +121,7 @@ func (f *enqueueFlags) validArgs(args []string) error {
 		}
 		f.template.NotBefore = at
 	}
-	if err := f.readDeadline(); err != nil {
+	if err := errors.Join(f.readDeadline(), f.readRetention()); err != nil {
 		return err
 	}
 	if f.count < 1 {
@@ -164,6 +166,22 @@ func (f *enqueueFlags) readDeadline() error {
 		return usagef("--deadline %s: it has passed", f.deadline)
 	}
 	f.template.Deadline = at
+	return nil
+}
+
+// readRetention reads a duration in hours or days.
+func (f *enqueueFlags) readRetention() error {
+	if f.retained == "" {
+		return nil
+	}
+	var d config.Duration
+	if err := d.UnmarshalText([]byte(f.retained)); err != nil {
+		return usagef("--retention %w", err)
+	}
+	if d.Std() < lm.MinRetention || d.Std() > lm.MaxRetention {
+		return usagef("--retention %s: want 60s to 30d", d)
+	}
+	f.template.Retention = d.Std()
 	return nil
 }
 

@@ -158,6 +158,9 @@ func (f *enqueueFlags) tellRetention(cmd *cobra.Command, cfg *config.Config, sen
 	if f.file == "" || !stderr.terminal || standingOf(sent).counts[statusNew] == 0 {
 		return
 	}
-	fmt.Fprintf(stderr, "%s: pushed again later than %s after a line has ended, that line is paid again (deliver.result_retention of the workers, at most 24h)\n",
-		cmd.Name(), cfg.Deliver.ResultRetention)
+	kept, by := cfg.Deliver.ResultRetention, "deliver.result_retention of the workers; --retention 7d keeps it longer"
+	if f.template.Retention > 0 {
+		kept, by = config.Duration(f.template.Retention), "--retention"
+	}
+	fmt.Fprintf(stderr, "%s: pushed again later than %s after a line has ended, that line is paid again (%s)\n", cmd.Name(), kept, by)
 }

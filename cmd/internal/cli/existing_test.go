@@ -8,9 +8,11 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	lm "github.com/lighterman/lighterman"
 	"github.com/lighterman/lighterman/internal/redistest"
+	"github.com/lighterman/lighterman/lua"
 	"github.com/lighterman/lighterman/pipeline"
 	"github.com/lighterman/lighterman/worker"
 )
@@ -105,6 +107,38 @@ func TestEnqueue_TellsAPersonUntilWhenAFileIsPaidOnce(t *testing.T) {
 	}
 	s.file("f.jsonl", chatLine("2")+"\n")
 	s.run("enqueue", "--file", "f.jsonl").ok()
+	s.file("f.jsonl", chatLine("3")+"\n")
+	if out := s.shown(200, "enqueue --file f.jsonl --retention 7d"); !strings.Contains(out, "pushed again later than 7d after a line has ended, that line is paid again (--retention)") {
+		t.Errorf("with a retention of its own: %s", out)
+	}
+}
+
+// TestEnqueue_RetentionOfARequest: what --retention says is how long the result and
+// the key are kept, and what is no such time is refused before anything is sent.
+func TestEnqueue_RetentionOfARequest(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	s := on(t, server)
+	for _, bad := range []struct{ value, says string }{
+		{"7", `--retention "7" is not a duration`}, {"-1h", `--retention "-1h": a duration cannot be negative`}, {"59s", "--retention 59s: want 60s to 30d"}, {"31d", "--retention 31d: want 60s to 30d"},
+	} {
+		s.run("enqueue", "x", "--retention", bad.value).refused(exitUsage, bad.says)
+	}
+	work(t, server, nil)
+	s.file("f.jsonl", chatLine("1")+"\n")
+	s.run("enqueue", "--file", "f.jsonl", "--retention", "7d", "--wait").failed(0, "1 of 1  ok 1")
+	const week = 7 * 24 * time.Hour
+	rdb := server.Client()
+	newest, err := storeOf(t, server).Newest(background, lua.Filter{}, 1)
+	if err != nil || len(newest) != 1 {
+		t.Fatal(newest, err)
+	}
+	for _, key := range []string{"{lm:0}:result:", "{lm:0}:trace:"} {
+		if ttl := rdb.PTTL(background, key+string(newest[0].ID)).Val(); ttl > week || ttl < week-time.Hour {
+			t.Errorf("%s is kept for %s, want 7d", key, ttl)
+		}
+	}
+	s.run("enqueue", "--file", "f.jsonl", "--retention", "1h").failed(0, ": existing")
 }
 
 // TestOut_TheFileOfTheRequestsIsRefused under any name, and before anything is sent.
