@@ -35,7 +35,7 @@ type Request struct {
 	Run     string          `json:"run,omitempty"`     // one run of an agent
 	Agent   string          `json:"agent,omitempty"`   // whose calls home to one member
 	Reply   string          `json:"reply,omitempty"`   // names the producer's reply stream
-	Webhook string          `json:"webhook,omitempty"` // told when it ends
+	Webhook string          `json:"webhook,omitempty"` // recorded; nothing is sent yet
 	Body    json.RawMessage `json:"body,omitempty"`    // OpenAI JSON, kept byte for byte
 
 	Meta      map[string]string `json:"meta,omitempty"`       // the user's own, handed to the handler

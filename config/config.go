@@ -24,7 +24,7 @@ type Config struct {
 	Pipeline Pipeline  `yaml:"pipeline" desc:"How an operation is driven through its stages."`
 	Deliver  Deliver   `yaml:"deliver" desc:"What happens to results."`
 	Limits   Limits    `yaml:"limits" desc:"What the door refuses, and what is too old."`
-	HTTP     HTTP      `yaml:"http" desc:"Health, metrics and the page."`
+	HTTP     HTTP      `yaml:"http" desc:"Health, metrics and profiles."`
 	Log      Log       `yaml:"log" desc:"What is logged to stderr, and how."`
 	Defaults Defaults  `yaml:"defaults" desc:"The models of requests that name none."`
 	Backends []Backend `yaml:"backends" desc:"The endpoints that serve models. The backend sim, which plays models inside the worker, is always there."`
@@ -86,7 +86,7 @@ type Limits struct {
 
 // HTTP is the worker's own address.
 type HTTP struct {
-	Addr string `yaml:"addr" default:"127.0.0.1:7380" desc:"HOST:PORT for health, metrics and the page. When it is taken, the next free port, which is logged."`
+	Addr string `yaml:"addr" default:"127.0.0.1:7380" desc:"HOST:PORT for health, metrics and, on a loopback address, profiles. When it is taken, the next free port, which is logged."`
 }
 
 // Log says what is logged to stderr, and how.

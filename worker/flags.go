@@ -27,7 +27,7 @@ var flagPaths = []struct{ flag, path, help string }{
 	{"concurrency", "worker.concurrency", "operations at a time"},
 	{"lease", "worker.lease", "how long a claim holds without renewal"},
 	{"drain-timeout", "worker.drain_timeout", "how long a stopping worker waits for its stages"},
-	{"http", "http.addr", "HOST:PORT of health, metrics and the page"},
+	{"http", "http.addr", "HOST:PORT of health, metrics and profiles"},
 	{"log-level", "log.level", "trace, debug, info, warn or error"},
 	{"log-format", "log.format", "auto, console or json"},
 }
