@@ -23,12 +23,29 @@ const longAtOnce = 2
 // weigh notes what a read has brought.
 func (r *reader) weigh(entries []lua.Entry, err error) {
 	heavy := lua.IsLost(err)
+	if r.own == nil {
+		r.own = make(map[lua.Stream]bool)
+	}
+	for _, e := range entries {
+		r.own[e.Stream] = true
+	}
 	for _, e := range entries {
 		heavy = heavy || e.Long > 0 || size(e) > heavyBytes
+		if _, own := e.Own(); !own {
+			r.own[e.Stream] = false
+		}
 	}
 	if heavy {
 		r.heavy = time.Now()
 	}
+}
+
+// expect says of which streams no long entries are expected.
+func (r *reader) expect(shares []lua.Share) []lua.Share {
+	for i := range shares {
+		shares[i].OwnOnly = r.own[shares[i].Stream] && !r.isHeavy()
+	}
+	return shares
 }
 
 func (r *reader) isHeavy() bool { return !r.heavy.IsZero() && time.Since(r.heavy) < heavyFor }

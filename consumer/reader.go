@@ -74,12 +74,13 @@ type reader struct {
 	c         *Consumer
 	partition int
 	wheel     *wheel
-	silent    bool        // its server, of several, has not answered yet; no slots are taken for one that may be frozen
-	backlog   bool        // the last read was full: read by weights, without blocking
-	reached   int         // how many streams the last read was of
-	refused   []lua.Entry // read, but the claim was refused for memory
-	healed    time.Time   // when a lost group was last made again
-	heavy     time.Time   // when it last met long entries, or lost a reply; see weigh
+	silent    bool                // its server, of several, has not answered yet; no slots are taken for one that may be frozen
+	backlog   bool                // the last read was full: read by weights, without blocking
+	reached   int                 // how many streams the last read was of
+	refused   []lua.Entry         // read, but the claim was refused for memory
+	healed    time.Time           // when a lost group was last made again
+	heavy     time.Time           // when it last met long entries, or lost a reply; see weigh
+	own       map[lua.Stream]bool // whether a stream's last read brought own entries only
 }
 
 // With a backlog a reader waits for half of the slots, but only so long.
@@ -151,7 +152,8 @@ func (r *reader) deal(at reach, taken int) ([]lua.Entry, error) {
 		}
 	}
 	sent := time.Now()
-	entries, err := c.store.ReadWithin(context.Background(), c.owner, at.shares(taken, r.wheel.spin(taken, room)), taken, limits)
+	shares := r.expect(at.shares(taken, r.wheel.spin(taken, room)))
+	entries, err := c.store.ReadWithin(context.Background(), c.owner, shares, taken, limits)
 	c.contactWith(r.partition).answered(time.Since(sent), err)
 	r.weigh(entries, err)
 	if len(entries) > 0 && err != nil { // of one stream; what the others delivered is ours

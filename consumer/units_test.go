@@ -310,3 +310,36 @@ func TestHeld_ALaterClaimOfTheSameOperationStays(t *testing.T) {
 		t.Error("a claim is ended once")
 	}
 }
+
+// TestReader_ExpectsLongEntriesWhereSomeCame: a stream whose last read brought own
+// entries only is read in one go, until a foreign one comes or a reply is lost.
+func TestReader_ExpectsLongEntriesWhereSomeCame(t *testing.T) {
+	st, other := lua.Stream{Queue: "default"}, lua.Stream{Queue: "other"}
+	own := lua.Entry{Stream: st, Fields: []string{"t", "0-a"}}
+	foreign := lua.Entry{Stream: st, Fields: []string{"body", "1"}}
+	r := &reader{}
+	for i, row := range []struct {
+		read []lua.Entry
+		err  error
+		want bool
+	}{
+		{nil, nil, false},
+		{[]lua.Entry{own, own}, nil, true},
+		{nil, nil, true},
+		{[]lua.Entry{foreign, own, {Stream: other, Fields: own.Fields}, own}, nil, false},
+		{[]lua.Entry{own}, nil, true},
+		{[]lua.Entry{own, {Stream: st, Long: 1 << 20}}, nil, false},
+		{[]lua.Entry{own}, nil, false}, // for a minute after a long one
+	} {
+		r.weigh(row.read, row.err)
+		if got := r.expect([]lua.Share{{Stream: st}})[0].OwnOnly; got != row.want {
+			t.Errorf("%d: own entries only: %v, want %v", i, got, row.want)
+		}
+	}
+	if r.heavy = (time.Time{}); !r.expect([]lua.Share{{Stream: st}})[0].OwnOnly {
+		t.Error("it never ends")
+	}
+	if r.weigh(nil, context.DeadlineExceeded); r.expect([]lua.Share{{Stream: st}})[0].OwnOnly != !lua.IsLost(context.DeadlineExceeded) {
+		t.Error("a lost reply may have been a long one")
+	}
+}

@@ -70,7 +70,7 @@ func life(b *testing.B, s *Store, rdb *redis.Client, from, n, batch int, spent m
 	var entries []Entry
 	timed("read", func() error {
 		for len(entries) < n {
-			got, err := s.Read(ctx, "w1", []Share{{resume, batch}, {queue, batch}}, batch)
+			got, err := s.Read(ctx, "w1", []Share{{Stream: resume, Count: batch, OwnOnly: true}, {Stream: queue, Count: batch, OwnOnly: true}}, batch)
 			if err != nil {
 				return err
 			}

@@ -177,7 +177,7 @@ func TestClaim_GroupRecreatedDoesNotTakeALiveClaim(t *testing.T) {
 	each(t, func(e *env) {
 		c := e.in("w1", "0-a", lm.Inferring)
 		e.rdb.XGroupDestroy(ctx, e.s.keys.stream(queue), Group)
-		if _, err := e.s.Read(ctx, "w2", []Share{{queue, 1}}, 1); !IsNoGroup(err) {
+		if _, err := e.s.Read(ctx, "w2", []Share{{Stream: queue, Count: 1}}, 1); !IsNoGroup(err) {
 			e.Errorf("read without a group: %v", err)
 		}
 		if _, err := e.s.Block("w2", []Stream{queue}, 1, time.Millisecond); !IsNoGroup(err) {
@@ -379,7 +379,7 @@ func TestClaim_OneOfManyWorkersWins(t *testing.T) {
 			wg.Go(func() {
 				name := fmt.Sprintf("w%d", w)
 				for {
-					entries, err := e.s.Read(ctx, name, []Share{{resume, 1}, {queue, 3}}, 4)
+					entries, err := e.s.Read(ctx, name, []Share{{Stream: resume, Count: 1}, {Stream: queue, Count: 3}}, 4)
 					if err != nil || len(entries) == 0 {
 						return
 					}
@@ -448,7 +448,7 @@ func TestRead_BringsNoMoreThanThereIsRoomFor(t *testing.T) {
 			e.enqueue(lm.TraceID(fmt.Sprintf("0-b%d", i)), func(r *lm.Request) { r.Queue = "other" })
 		}
 		read := func(room, a, b int) string {
-			entries, err := e.s.Read(ctx, "w1", []Share{{resume, 4}, {queue, a}, {other, b}}, room)
+			entries, err := e.s.Read(ctx, "w1", []Share{{Stream: resume, Count: 4}, {Stream: queue, Count: a}, {Stream: other, Count: b}}, room)
 			if err != nil {
 				e.Fatal(err)
 			}
@@ -488,7 +488,7 @@ func TestRead_KeepsToAQueuesLimit(t *testing.T) {
 			room, most int
 			want       string
 		}{{6, 0, "0 0 6"}, {6, 2, "2 0 4"}, {6, 3, "1 2 3"}, {100, 2, "0 2 7"}} {
-			entries, err := e.s.ReadWithin(ctx, "w1", []Share{{resume, row.room}, {queue, 3}, {other, 3}}, row.room, map[string]int{"default": row.most})
+			entries, err := e.s.ReadWithin(ctx, "w1", []Share{{Stream: resume, Count: row.room}, {Stream: queue, Count: 3}, {Stream: other, Count: 3}}, row.room, map[string]int{"default": row.most})
 			must(e, err)
 			n := map[Stream]int{}
 			for _, x := range entries {

@@ -199,7 +199,7 @@ func (e *env) enqueue(id lm.TraceID, change ...func(*lm.Request)) {
 // read takes what is there for a consumer.
 func (e *env) read(consumer string) []Entry {
 	e.Helper()
-	entries, err := e.s.Read(ctx, consumer, []Share{{resume, 100}, {queue, 100}}, 100)
+	entries, err := e.s.Read(ctx, consumer, []Share{{Stream: resume, Count: 100}, {Stream: queue, Count: 100}}, 100)
 	if err != nil {
 		e.Fatal(err)
 	}

@@ -45,7 +45,7 @@ func TestLostReply_EveryScriptHasOneEffect(t *testing.T) {
 	req.Normalize()
 	read := func(owner string) []Entry {
 		t.Helper()
-		entries, err := s.Read(ctx, owner, []Share{{resume, 5}, {queue, 5}}, 5)
+		entries, err := s.Read(ctx, owner, []Share{{Stream: resume, Count: 5}, {Stream: queue, Count: 5}}, 5)
 		check(err)
 		if len(entries) != 1 {
 			t.Fatalf("%d entries, want 1", len(entries))

@@ -151,7 +151,7 @@ func (m *model) enqueue(rt *rapid.T) {
 func (m *model) claim(rt *rapid.T) {
 	m.rt = rt
 	worker := rapid.SampledFrom(modelWorkers).Draw(rt, "worker")
-	entries, err := m.s.Read(ctx, worker, []Share{{resume, 1}, {queue, 1}}, 1)
+	entries, err := m.s.Read(ctx, worker, []Share{{Stream: resume, Count: 1}, {Stream: queue, Count: 1}}, 1)
 	if err != nil {
 		rt.Fatal(err)
 	}

@@ -98,7 +98,7 @@ func TestOutOfMemory(t *testing.T) {
 		if n, err := e.s.Promote(ctx, 0, []lm.TraceID{"0-parked"}); err != nil || n != 1 {
 			e.Errorf("promote: %d %v", n, err)
 		}
-		if n, err := e.s.Read(ctx, "w3", []Share{{resume, 9}, {queue, 9}}, 9); err != nil || len(n) != 3 {
+		if n, err := e.s.Read(ctx, "w3", []Share{{Stream: resume, Count: 9}, {Stream: queue, Count: 9}}, 9); err != nil || len(n) != 3 {
 			e.Errorf("read: %v %v", n, err)
 		}
 		e.counts("delayed:default=1 failed=2 running:default=5 succeeded=1 waiting:default=4")

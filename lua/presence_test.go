@@ -191,7 +191,7 @@ func TestCancel_TellsTheOwner(t *testing.T) {
 		if a := s.Enqueue(ctx, []Operation{{ID: "0-a", Request: r}}); a[0].Err != nil {
 			t.Fatal(a[0].Err)
 		}
-		entries, err := s.Read(ctx, "owner", []Share{{queue, 1}}, 1)
+		entries, err := s.Read(ctx, "owner", []Share{{Stream: queue, Count: 1}}, 1)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -225,7 +225,7 @@ func TestInherit_PendingGoesOverOnce(t *testing.T) {
 			ops = append(ops, Operation{ID: lm.NewTraceID(0, fmt.Sprint("i", i)), Request: r})
 		}
 		s.Enqueue(ctx, ops)
-		if e, err := s.Read(ctx, "dead", []Share{{queue, 3}}, 3); len(e) != 3 || err != nil {
+		if e, err := s.Read(ctx, "dead", []Share{{Stream: queue, Count: 3}}, 3); len(e) != 3 || err != nil {
 			t.Fatal(e, err)
 		}
 		gone := Stream{Queue: "gone"}

@@ -51,11 +51,22 @@ func (e Entry) body() string {
 // Names is the entry as a trace names it, STREAM/ID.
 func (e Entry) Names() string { return e.Stream.short() + "/" + e.ID }
 
-// Share is how many entries of a stream the first pass of Read may take.
+// Share is how many entries of a stream the first pass of Read may take. OwnOnly says that
+// the reads before brought own entries alone, which are short: it is then read in one
+// go, else a few at a time.
 type Share struct {
-	Stream Stream
-	Count  int
+	Stream  Stream
+	Count   int
+	OwnOnly bool
 }
+
+// stepMixed is how many entries Read asks a stream for at a time where long foreign ones
+// may be among them, stepOwn where none are expected: as many as one claim takes, which
+// bounds what a first burst of long ones costs.
+const (
+	stepMixed = 8
+	stepOwn   = maxBatch
+)
 
 // Read takes up to room entries of one partition without blocking: first each
 // stream's share in the given order, then whatever is left in the same order.
@@ -68,7 +79,7 @@ func (s *Store) Read(ctx context.Context, consumer string, shares []Share, room 
 // ReadWithin is Read that takes of a queue at most what limits says, over its
 // stream and its resume stream together; a queue that is not in it has no limit.
 func (s *Store) ReadWithin(ctx context.Context, consumer string, shares []Share, room int, limits map[string]int) ([]Entry, error) {
-	c := call{script: readScript, keys: make([]string, len(shares)), args: append(make([]any, 0, 6+3*len(shares)), len(shares), Group, consumer, room, inlineBytes, readBytes)}
+	c := call{script: readScript, keys: make([]string, len(shares)), args: append(make([]any, 0, 6+4*len(shares)), len(shares), Group, consumer, room, inlineBytes, readBytes)}
 	numbers := make(map[string]int, len(shares))
 	for i, sh := range shares {
 		queue := sh.Stream.Queue
@@ -80,7 +91,11 @@ func (s *Store) ReadWithin(ctx context.Context, consumer string, shares []Share,
 			most = room
 		}
 		c.keys[i] = s.keys.stream(sh.Stream)
-		c.args = append(c.args, sh.Count, numbers[queue], most)
+		step := stepMixed
+		if sh.OwnOnly {
+			step = stepOwn
+		}
+		c.args = append(c.args, sh.Count, numbers[queue], most, step)
 	}
 	v, err := s.run(ctx, c)
 	if err != nil {

@@ -4,8 +4,8 @@
 -- one script because XREADGROUP's COUNT is per stream: three commands would bring
 -- three times what there is room for. What was read by a process that dies before
 -- it claims is put back by a sweep; a replay reads further entries. Long foreign
--- entries do not travel, and it reads a few at a time, so that neither the reply nor
--- the work grows with their bytes.
+-- entries do not travel, and where some may be it reads a few at a time, so that neither
+-- the reply nor the work grows with their bytes.
 --
 -- KEYS
 --   k +
@@ -21,6 +21,7 @@
 --   1 share      entries of the first pass; the second takes what room is left
 --   2 queue      number of its queue, the same for its resume stream
 --   3 most       entries of that queue in all
+--   4 step       entries that it reads at a time
 -- RETURNS
 --   a list of {stream number, entries} as XREADGROUP lists them, of a long entry its
 --   bytes instead of its fields; a last {0, text} is the error of a stream that was left
@@ -35,14 +36,15 @@ local room = tonumber(ARGV[4])
 local long = tonumber(ARGV[5])
 local enough = tonumber(ARGV[6])
 local got, empty, refused = {}, {}, nil
-local shares, queues, left = {}, {}, {}
+local shares, queues, left, steps = {}, {}, {}, {}
 
 for i = 1, n do
-  local a = 6 + (i - 1) * 3
+  local a = 6 + (i - 1) * 4
   local share = ARGV[a + 1]
   local queue = ARGV[a + 2]
   local most = ARGV[a + 3]
-  shares[i], queues[i], left[queue] = tonumber(share), queue, tonumber(most)
+  local step = ARGV[a + 4]
+  shares[i], queues[i], left[queue], steps[i] = tonumber(share), queue, tonumber(most), tonumber(step)
 end
 
 local function take(i, most)
@@ -51,7 +53,7 @@ local function take(i, most)
   local stream = KEYS[k + 1]
   local taken = {}
   while #taken < most and not empty[i] and enough > 0 do
-    local count = math.min(most - #taken, 8)
+    local count = math.min(most - #taken, steps[i])
     local reply = redis.pcall('XREADGROUP', 'GROUP', group, consumer, 'COUNT', count, 'STREAMS', stream, '>')
     local entries = {}
     if reply and reply.err then

@@ -79,7 +79,7 @@ func claimMany(b *testing.B, s *Store, n int) []lm.Claim {
 		ops[i] = Operation{ID: lm.NewTraceID(0, fmt.Sprint(i)), Request: req}
 	}
 	s.Enqueue(ctx, ops)
-	entries, err := s.Read(ctx, "w1", []Share{{queue, n}}, n)
+	entries, err := s.Read(ctx, "w1", []Share{{Stream: queue, Count: n}}, n)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -99,7 +99,7 @@ func TestUnblock_LosesNothing(t *testing.T) {
 		})
 		race.Wait()
 		brought += len(entries)
-		left, err := s.Read(ctx, "w1", []Share{{resume, 5}, {queue, 5}}, 5)
+		left, err := s.Read(ctx, "w1", []Share{{Stream: resume, Count: 5}, {Stream: queue, Count: 5}}, 5)
 		if err != nil {
 			t.Fatal(err)
 		}

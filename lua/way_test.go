@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -85,7 +86,7 @@ func TestWay_PutBackTickRetryPromote(t *testing.T) {
 		req := &lm.Request{Body: json.RawMessage(`{}`)}
 		req.Normalize()
 		s.Enqueue(ctx, []Operation{{ID: "0-a", Request: req}})
-		entries, err := s.Read(ctx, "w1", []Share{{resume, 5}, {queue, 5}}, 5)
+		entries, err := s.Read(ctx, "w1", []Share{{Stream: resume, Count: 5}, {Stream: queue, Count: 5}}, 5)
 		if err != nil || len(entries) != 1 {
 			t.Fatalf("read: %v %v", entries, err)
 		}
@@ -111,7 +112,7 @@ func TestWay_PutBackTickRetryPromote(t *testing.T) {
 		if err := s.Finish(ctx, first, Ending{Path: []lm.State{lm.Errored, lm.Completed}}); !errors.Is(err, lm.ErrFenced) {
 			t.Errorf("zombie: %v", err)
 		}
-		entries, _ = s.Read(ctx, "w2", []Share{{resume, 5}, {queue, 5}}, 5)
+		entries, _ = s.Read(ctx, "w2", []Share{{Stream: resume, Count: 5}, {Stream: queue, Count: 5}}, 5)
 		claims, err = s.Claim(ctx, "w2", time.Second, entries)
 		if err != nil || claims[0].Claim.Crashes != 1 {
 			t.Fatalf("second claim: %+v %v", claims, err)
@@ -134,4 +135,41 @@ func TestWay_PutBackTickRetryPromote(t *testing.T) {
 			t.Logf("%+v", h)
 		}
 	})
+}
+
+// TestRead_ABacklogOfOwnEntriesIsOneCommandPerStream: a stream that brought only own
+// entries is read in one go; of another one few entries are asked for at a time.
+func TestRead_ABacklogOfOwnEntriesIsOneCommandPerStream(t *testing.T) {
+	server := redistest.Shared(t)
+	rdb := server.Client()
+	s := NewStore(rdb, rdb, Options{})
+	resume := Stream{Queue: "default", Resume: true}
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(s.EnsureGroups(ctx, []Stream{queue, resume}))
+	req := &lm.Request{Body: json.RawMessage(`{"messages":[]}`)}
+	req.Normalize()
+	for _, row := range []struct {
+		ownOnly bool
+		want    string
+	}{{true, "calls=2,"}, {false, "calls=9,"}} {
+		var ops []Operation
+		for range 64 {
+			ops = append(ops, Operation{ID: lm.NewTraceID(0, newToken()), Request: req})
+		}
+		for _, a := range s.Enqueue(ctx, ops) {
+			must(a.Err)
+		}
+		must(rdb.ConfigResetStat(ctx).Err())
+		entries, err := s.Read(ctx, "w1", []Share{{resume, 64, row.ownOnly}, {queue, 64, row.ownOnly}}, 64)
+		must(err)
+		_, stats, _ := strings.Cut(rdb.Info(ctx, "commandstats").Val(), "cmdstat_xreadgroup:")
+		if len(entries) != 64 || !strings.HasPrefix(stats, row.want) {
+			t.Errorf("own entries only %v: %d entries by %.20s, want %s", row.ownOnly, len(entries), stats, row.want)
+		}
+	}
 }

@@ -53,7 +53,7 @@ func TestRead_AStreamWithoutAGroupHidesNoDelivery(t *testing.T) {
 		e.enqueue("0-a")
 		whole, broken := Stream{Queue: lm.DefaultQueue}, Stream{Queue: "broken"}
 		must(e, e.s.EnsureGroups(ctx, []Stream{whole}))
-		shares := []Share{{whole, 5}, {broken, 5}}
+		shares := []Share{{Stream: whole, Count: 5}, {Stream: broken, Count: 5}}
 		entries, err := e.s.Read(ctx, "w1", shares, 5)
 		if len(entries) != 1 || !IsNoGroup(err) {
 			e.Errorf("%d entries, %v; want the delivered one and NOGROUP", len(entries), err)
