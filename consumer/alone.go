@@ -35,6 +35,7 @@ func (c *Consumer) alone(ctx context.Context, h *hold, claim lm.Claim) {
 	case err != nil:
 		c.end(h, lm.Result{}, lm.ErrHandOver, false)
 	default:
+		h.alone = true
 		c.work(ctx, h, claim)
 	}
 }

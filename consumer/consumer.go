@@ -58,6 +58,7 @@ type Options struct {
 	MaxAttempts  int           // default 5
 	Block        time.Duration // of a blocking read, default 2 s, at most half the lease
 	Timeout      time.Duration // of an attempt whose request names none, default 10 min
+	HungAfter    time.Duration // how long a handler may take to return once its context has ended, default 5 s
 	Backoff      Backoff       // default 500 ms doubling, cap 60 s
 	Announce     time.Duration // between records on the roster, default 5 s
 	Presence     Presence      // how soon others' deaths are noticed
@@ -92,6 +93,7 @@ func (o Options) withDefaults() Options {
 	o.MaxAttempts = cmp.Or(o.MaxAttempts, 5)
 	o.Block = min(cmp.Or(o.Block, 2*time.Second), o.Lease/2) // what a frozen worker is handed waits a lease; not two
 	o.Timeout = cmp.Or(o.Timeout, 10*time.Minute)
+	o.HungAfter = cmp.Or(o.HungAfter, hungAfter)
 	o.Backoff = o.Backoff.withDefaults()
 	o.Announce = cmp.Or(o.Announce, 5*time.Second)
 	o.Presence = o.Presence.withDefaults()
@@ -113,6 +115,7 @@ type Consumer struct {
 	slots    *slots
 	held     *held
 	gate     *gate
+	leaks    *leaks
 	contacts contacts
 	orders   *orders
 	hearing  hearing
@@ -142,7 +145,7 @@ func New(store *lua.Store, handler Handler, opts Options) *Consumer {
 	c := &Consumer{
 		store: store, handler: handler, opts: opts, owner: owner, metrics: opts.Metrics,
 		log:   opts.Log.With().Str("worker", owner).Logger(),
-		slots: newSlots(opts.Concurrency, opts.Queues...), held: newHeld(), gate: newGate(), contacts: newContacts(opts.Lease, store.Partitions(), store.Sharded()),
+		slots: newSlots(opts.Concurrency, opts.Queues...), held: newHeld(), gate: newGate(), leaks: newLeaks(opts.Concurrency, opts.Queues), contacts: newContacts(opts.Lease, store.Partitions(), store.Sharded()),
 		orders: newOrders(), crew: newCrew(), skills: newSkills(), beatNow: make(chan struct{}, 1), kill: make(chan struct{}),
 	}
 	c.writes, c.stopWrites = context.WithCancel(context.Background())
@@ -159,8 +162,8 @@ func (c *Consumer) Running() int { return c.held.size() }
 
 // Run consumes until ctx ends and then drains: it reads no more, lets what runs
 // finish or hand over within DrainTimeout, puts the rest back, and returns nil.
-// Stop cuts the drain short. An order to drain is as good as ctx's end. An error means that it could not start; afterwards
-// a lost Redis is waited for.
+// Stop cuts the drain short. An order to drain is as good as ctx's end. An error means
+// that it could not start, or is ErrHandlersHang after a drain; a lost Redis is waited for.
 func (c *Consumer) Run(ctx context.Context) error {
 	if err := c.ensureGroups(ctx); err != nil {
 		if ctx.Err() != nil {
@@ -192,6 +195,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 	roles.Go(func() { c.tellAble(reading) })
 	roles.Go(func() { c.beat(background) })
 	roles.Go(func() { c.watchLeases(background) })
+	roles.Go(func() { c.watchHandlers(background) })
 	roles.Go(func() { c.report(background) })
 	if !c.opts.Presence.Off {
 		roles.Go(func() { c.watch(reading) })
@@ -201,6 +205,9 @@ func (c *Consumer) Run(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
 	case <-c.orders.told:
+		stopReading()
+	case <-c.leaks.full:
+		c.log.Error().Msg("too many handlers hang: the worker ends")
 		stopReading()
 	case <-c.kill:
 		stopReading()
@@ -214,7 +221,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 	c.obeyed()
 	vanish()
 	presence.Wait()
-	return nil
+	return c.leaks.err()
 }
 
 // Stop ends a drain at once: what still runs is cancelled and put back. Called

@@ -17,13 +17,22 @@ type hold struct {
 	queue    string    // whose seat it has
 	expires  time.Time // its deadline by the clock of this process; zero: none
 	followed atomic.Bool
+	alone    bool // it is to run with nothing beside it; set before ends
+	ctx      context.Context
 	cancel   context.CancelCauseFunc
 	renewed  atomic.Int64 // monotonic ns since start, from the sending of the last good renewal; the heartbeat writes it
-	ending   atomic.Bool  // set by whoever ends the claim, once
+	ends     atomic.Int64 // monotonic ns since start, when the handler's context ends at the latest; 0 until it is called
+	ending   atomic.Int32 // set by whoever ends the claim, once: ownEnd or leakedEnd
 }
 
+// Who ended a claim.
+const (
+	ownEnd    int32 = 1 // its own goroutine, or a drain
+	leakedEnd int32 = 2 // watchHandlers: its handler hangs
+)
+
 // endOnce reports whether the caller is the one to end the claim.
-func (h *hold) endOnce() bool { return h.ending.CompareAndSwap(false, true) }
+func (h *hold) endOnce(how int32) bool { return h.ending.CompareAndSwap(0, how) }
 
 // held is the set of claims that this worker has. All methods may be called
 // concurrently.

@@ -22,6 +22,7 @@ type Metrics struct {
 	Woken       prometheus.Counter       // parked operations that came back because what they waited for is there again
 	Watched     prometheus.Gauge         // workers whose death this one would notice at once
 	Fenced      prometheus.Counter
+	Leaked      prometheus.Gauge       // handlers that run on after their claim was ended without them
 	Repairs     *prometheus.CounterVec // by what the janitor found
 	Drift       prometheus.Gauge       // counts that disagree, at the last pass
 	Operations  *prometheus.GaugeVec   // in Redis, by partition, queue and state: waiting, running, delayed
@@ -50,13 +51,14 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		Woken:       prometheus.NewCounter(prometheus.CounterOpts{Namespace: "lighterman", Name: "woken_total", Help: "Parked operations brought back because what they waited for is there again."}),
 		Watched:     prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "lighterman", Name: "watched_workers", Help: "Workers whose death this one would notice at once."}),
 		Fenced:      prometheus.NewCounter(prometheus.CounterOpts{Namespace: "lighterman", Name: "fenced_writes_total", Help: "Writes refused because another claim holds the operation."}),
+		Leaked:      prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "lighterman", Name: "leaked_handlers", Help: "Handlers that ignored the end of their context, and still run though their claim was ended."}),
 		Repairs:     counter("janitor_repairs_total", "What the janitor repaired or ended.", "what"),
 		Drift:       prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "lighterman", Name: "count_drift", Help: "Counts that disagreed with the operations at this worker's last pass of the janitor."}),
 		Operations: prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "lighterman", Name: "operations", Help: "Operations in Redis, as of the last tick of this worker."},
 			[]string{"partition", "queue", "state"}),
 	}
 	if r != nil {
-		r.MustRegister(m.Claims, m.Wait, m.Handle, m.Endings, m.Retries, m.DeadLetters, m.Takeovers, m.Woken, m.Watched, m.Fenced, m.Repairs, m.Drift, m.Operations)
+		r.MustRegister(m.Claims, m.Wait, m.Handle, m.Endings, m.Retries, m.DeadLetters, m.Takeovers, m.Woken, m.Watched, m.Fenced, m.Leaked, m.Repairs, m.Drift, m.Operations)
 	}
 	return m
 }

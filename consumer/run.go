@@ -30,7 +30,7 @@ func (c *Consumer) begin(answer *lua.Claimed, queue string, renewed time.Duratio
 		h.expires = time.Now().Add(d.Sub(answer.Claim.ClaimedAt)) // both are the server's time
 	}
 	ctx, cancel := context.WithCancelCause(context.Background())
-	h.cancel = cancel
+	h.ctx, h.cancel = ctx, cancel
 	c.held.add(h)
 	stop, started, unread := answer.Stop, answer.Started, answer.Unread
 	c.runs.Go(func() { c.run(ctx, h, stop, started, unread) })
@@ -77,13 +77,17 @@ func (c *Consumer) work(ctx context.Context, h *hold, claim lm.Claim) {
 		c.end(h, lm.Result{}, cause, false)
 		return
 	}
+	ends, _ := limited.Deadline()
+	h.ends.Store(int64(ends.Sub(c.held.start)))
 	started := time.Now()
 	result, err := c.handle(limited, claim)
 	c.metrics.Handle.WithLabelValues(claim.Request.Queue).Observe(time.Since(started).Seconds())
 	if cause := context.Cause(limited); err != nil && cause != nil {
 		err = causeFirst(cause, err)
 	}
-	c.end(h, result, err, true)
+	if !c.end(h, result, err, true) {
+		c.returned(h)
+	}
 }
 
 // causeFirst says why a handler's context ended, which explains its error.
@@ -108,11 +112,17 @@ func (c *Consumer) handle(ctx context.Context, claim lm.Claim) (result lm.Result
 	return c.handler.Handle(ctx, claim)
 }
 
-// end turns what a handler returned into the one write that ends the claim.
-func (c *Consumer) end(h *hold, result lm.Result, err error, tried bool) {
-	if !h.endOnce() {
-		return
+// end ends a claim with what its handler returned; false when it was ended before.
+func (c *Consumer) end(h *hold, result lm.Result, err error, tried bool) bool {
+	if !h.endOnce(ownEnd) {
+		return false
 	}
+	c.settle(h, result, err, tried)
+	return true
+}
+
+// settle turns what a handler returned into the one write that ends the claim.
+func (c *Consumer) settle(h *hold, result lm.Result, err error, tried bool) {
 	d := decide(h.claim, err, c.elsewhere(h.claim.Request.Queue, err), c.opts)
 	if own := c.ownSkills(time.Now()); needsAbility(d.waits) && own.runs(d.waits) {
 		d.waits = "" // it would be pulled here again, and fare no better

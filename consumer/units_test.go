@@ -306,7 +306,7 @@ func TestHeld_ALaterClaimOfTheSameOperationStays(t *testing.T) {
 	if s.has(r) {
 		t.Error("still held")
 	}
-	if once, twice := first.endOnce(), first.endOnce(); !once || twice {
+	if once, twice := first.endOnce(ownEnd), first.endOnce(leakedEnd); !once || twice {
 		t.Error("a claim is ended once")
 	}
 }

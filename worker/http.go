@@ -50,13 +50,17 @@ func (w *Worker) Listen() error {
 	return nil
 }
 
-// readyz answers 200 while Redis answers. /healthz never asks Redis: an outage
+// readyz answers 200 while Redis answers and handlers do not hang. /healthz never asks Redis: an outage
 // there is no reason to restart workers.
 func (w *Worker) readyz(rw http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
 	defer cancel()
 	if err := w.store.Ping(ctx); err != nil {
 		http.Error(rw, "redis does not answer", http.StatusServiceUnavailable)
+		return
+	}
+	if err := w.consumer.Err(); err != nil {
+		http.Error(rw, err.Error(), http.StatusServiceUnavailable)
 		return
 	}
 	fmt.Fprintln(rw, "ready")
