@@ -78,7 +78,6 @@ local function one(k, a)
     redis.call('XADD', dead, 'MAXLEN', '~', 200000, '*', 't', id, 'reason', 'trace_lost', 'state', '', 'worker', owner,
       'queue', string.match(short, ':(.*)$') or '', 'kind', '', 'error', 'the trace of an entry is gone')
     count('failed', 1)
-    count('waiting:' .. (string.match(short, ':(.*)$') or ''), -1)
     ack(stream, entry)
     return 'LOST'
   end

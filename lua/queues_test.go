@@ -107,7 +107,7 @@ func TestRecount_MendsWhatStoodStillAndLeavesWhatMoved(t *testing.T) {
 
 // TestJanitor_AnIdempotencyKeyOutlivesNoLostTrace: somebody deletes a trace; the key
 // that leads to it is given a lifetime, so that the request can be pushed again, and
-// the entry's end takes the operation out of the count of what waits.
+// the operation leaves the count of what waits.
 func TestJanitor_AnIdempotencyKeyOutlivesNoLostTrace(t *testing.T) {
 	each(t, func(e *env) {
 		keyed := func(r *lm.Request) { r.Key = "page-7" }
@@ -121,11 +121,12 @@ func TestJanitor_AnIdempotencyKeyOutlivesNoLostTrace(t *testing.T) {
 				e.take("w1", entry, ClaimOK)
 			}
 		}
-		e.counts("failed=1 running:default=1")
+		e.counts("failed=1 running:default=1 waiting:default=1")
 		gone, there := e.s.keys.unique(0, request(`1`, keyed).KeyHash()), e.s.keys.unique(0, request(`1`, func(r *lm.Request) { r.Key = "page-8" }).KeyHash())
 		if pass := e.clean(true); pass.Strays != 1 {
 			t.Errorf("%d strays, want the key", pass.Strays)
 		}
+		e.counts("failed=1 running:default=1")
 		if ttl := e.rdb.PTTL(ctx, gone).Val(); ttl <= 0 {
 			t.Errorf("the lost one's key has lifetime %v", ttl)
 		}
