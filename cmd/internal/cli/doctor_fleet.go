@@ -33,6 +33,7 @@ func (d *doctor) fleet(ctx context.Context) {
 	d.rights(ctx)
 	d.cluster(ctx)
 	d.backends(ctx)
+	d.skills(ctx, workers, now)
 	slices.SortStableFunc(d.findings, func(a, b finding) int { return strings.Compare(a.Code, b.Code) })
 }
 

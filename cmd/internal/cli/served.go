@@ -48,10 +48,7 @@ func liveQueues(roster []lua.WorkerRecord, now time.Time) []string {
 		if workerState(w, now) == "silent" {
 			continue
 		}
-		for _, q := range w.Queues {
-			name, _, _ := strings.Cut(q, ":") // a weight may follow
-			queues = append(queues, name)
-		}
+		queues = append(queues, queuesOf(w)...)
 	}
 	slices.Sort(queues)
 	return slices.Compact(queues)
@@ -72,4 +69,13 @@ func liveKinds(roster []lua.WorkerRecord, now time.Time) []string {
 	}
 	slices.Sort(kinds)
 	return slices.Compact(kinds)
+}
+
+// queuesOf are the names of the queues that a worker serves.
+func queuesOf(w lua.WorkerRecord) []string {
+	queues := make([]string, len(w.Queues))
+	for i, q := range w.Queues {
+		queues[i], _, _ = strings.Cut(q, ":") // a weight may follow
+	}
+	return queues
 }

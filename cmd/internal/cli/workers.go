@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"io"
 	"strings"
 	"time"
 
@@ -58,7 +59,10 @@ func workersCommand() *cobra.Command {
 		if how == "json" {
 			return printJSON(cmd.OutOrStdout(), workers)
 		}
-		return printWorkers(cmd, workers, now)
+		if err := printWorkers(cmd, workers, now); err != nil {
+			return err
+		}
+		return printGaps(ctx, cmd.OutOrStdout(), s, workers, now)
 	})
 }
 
@@ -139,4 +143,17 @@ func printWorkers(cmd *cobra.Command, workers []workerStatus, now time.Time) err
 		}
 	}
 	return t.flush()
+}
+
+// printGaps tells of workers that lack what others of their queue can run.
+func printGaps(ctx context.Context, out io.Writer, s *lua.Store, workers []workerStatus, now time.Time) error {
+	records := make([]lua.WorkerRecord, len(workers))
+	for i := range workers {
+		records[i] = workers[i].WorkerRecord
+	}
+	gaps, err := readGaps(ctx, s, records, now)
+	if err == nil && len(gaps) > 0 {
+		fmt.Fprintf(out, "\nnot alike: %s\n", joinGaps(gaps))
+	}
+	return err
 }
