@@ -34,7 +34,7 @@ type Claim struct {
 // Fields are a stored checkpoint's hash fields.
 type Fields map[string]string
 
-// Step is one field of a checkpoint on its way to Redis.
+// Step is one field of a checkpoint on its way to Redis, or a StepLine.
 type Step struct {
 	Name string
 	Data []byte

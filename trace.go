@@ -32,6 +32,7 @@ type Trace struct {
 	Ended           time.Time         `json:"ended,omitzero"`
 	Route           []string          `json:"route,omitempty"`      // of the try that was set aside last, its newest notes in at most 256 bytes; see Answer
 	Notes           []Note            `json:"notes,omitempty"`      // why its newest tries ended, oldest first
+	Steps           []StepLine        `json:"steps,omitempty"`      // its newest finished steps and tool calls, oldest first
 	RetryOf         TraceID           `json:"retry_of,omitempty"`   // the failed operation that this one repeats
 	RetriedAs       TraceID           `json:"retried_as,omitempty"` // the operation that repeats this failed one
 	History         []Hop             `json:"history"`

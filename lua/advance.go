@@ -9,7 +9,7 @@ import (
 // Advance is one step of a claim's progress.
 type Advance struct {
 	Path  []lm.State // legal hops from the claim's state; empty: a checkpoint alone
-	Steps []lm.Step  // checkpoint fields; a first one named "!reset" drops what was stored
+	Steps []lm.Step  // checkpoint fields; a first one named "!reset" drops what was stored; lines of steps
 	Start bool       // starts a claim that the crash limit held back
 }
 

@@ -565,3 +565,54 @@ func TestScriptFlush_NothingNotices(t *testing.T) {
 		e.counts("failed=5")
 	})
 }
+
+// TestAdvance_LinesOfStepsAreARingInTheTrace: of any number the newest 32 stay, each of
+// at most 64 bytes; none is in the checkpoint, and a line alone is no progress.
+func TestAdvance_LinesOfStepsAreARingInTheTrace(t *testing.T) {
+	each(t, func(e *env) {
+		c := e.in("w1", "0-a", lm.Inferring)
+		line := func(name string) lm.Step {
+			return lm.StepLine{Kind: lm.ToolStep, Name: name, Outcome: lm.StepOK, Took: lm.Seconds(time.Hour)}.Field()
+		}
+		e.rdb.HSet(ctx, e.s.keys.trace(c.ID), "crashes", 2)
+		if _, err := e.s.Advance(ctx, c, Advance{Steps: []lm.Step{line("alone")}}); err != nil {
+			e.Fatal(err)
+		}
+		e.want(c.ID, "crashes", "2", "checkpoint_size", "-", "sn", "1", "state", "INFERRING")
+		if n := e.rdb.Exists(ctx, e.s.keys.checkpoint(c.ID)).Val(); n != 0 {
+			e.Error("a line alone made a checkpoint")
+		}
+		steps := []lm.Step{line("first"), {Name: "!reset"}, {Name: "n", Data: []byte("1")}, line("second")}
+		if _, err := e.s.Advance(ctx, c, Advance{Path: []lm.State{lm.ToolExecuting}, Steps: steps}); err != nil {
+			e.Fatal(err)
+		}
+		e.want(c.ID, "crashes", "0", "checkpoint_size", "2", "sn", "3", "state", "TOOL_EXECUTING")
+		if m := e.rdb.HGetAll(ctx, e.s.keys.checkpoint(c.ID)).Val(); m["n"] != "1" || len(m) != 2 {
+			e.Errorf("checkpoint: %v", m)
+		}
+		for i := range 40 {
+			if _, err := e.s.Advance(ctx, c, Advance{Steps: []lm.Step{line(fmt.Sprintf("%d %s", i, strings.Repeat("x", 100)))}}); err != nil {
+				e.Fatal(err)
+			}
+		}
+		got := e.record(c.ID).Steps
+		if len(got) != linesKept || !strings.HasPrefix(got[0].Name, "8 xxx") || !strings.HasPrefix(got[31].Name, "39 xxx") || got[31].Took.Std() != time.Hour {
+			e.Errorf("%d lines: %+v", len(got), got)
+		}
+		for field, value := range e.trace(c.ID) {
+			if len(value) > 64 {
+				e.Errorf("%s has %d bytes", field, len(value))
+			}
+		}
+		if enc := e.rdb.ObjectEncoding(ctx, e.s.keys.trace(c.ID)).Val(); e.kind == "redis" && enc != "listpack" {
+			e.Errorf("the trace is a %s", enc)
+		}
+		// An older claim tells nothing.
+		before := e.snapshot()
+		stale := withFence(c, lm.NewFence("w2", c.Fence.Epoch, c.Fence.Token, c.Fence.Entry, lm.ToolExecuting))
+		if _, err := e.s.Advance(ctx, stale, Advance{Steps: []lm.Step{line("late")}}); !errors.Is(err, lm.ErrFenced) {
+			e.Errorf("a stale claim's line: %v", err)
+		}
+		e.unchanged("a stale claim's line", before)
+	})
+}

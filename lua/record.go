@@ -38,6 +38,8 @@ type Record struct {
 	notes   map[byte]*[4]string // pieces by slot; see retry.lua
 	hops    map[int]string
 	lastHop int
+	lines   map[int]string
+	last    int // number of the newest line
 }
 
 // readRecord reads a trace's fields and values; ok is false when there is none.
@@ -48,7 +50,7 @@ func readRecord(id lm.TraceID, fields []string, history bool) (r Record, ok bool
 		r.set(fields[i], fields[i+1], history)
 	}
 	if history {
-		r.History, r.Notes = r.readHistory(), r.readNotes()
+		r.History, r.Notes, r.Steps = r.readHistory(), r.readNotes(), r.readLines()
 	}
 	if route := strings.Join(r.route[:], ""); route != "" {
 		r.Route = strings.Split(route, "\n")
@@ -127,6 +129,8 @@ func (r *Record) set(field, value string, history bool) {
 		r.Retention = time.Duration(n()) * time.Millisecond
 	case "hn":
 		r.lastHop = n()
+	case "sn":
+		r.last = n()
 	case "size":
 		r.Size = n()
 	case "checkpoint_size":
@@ -165,15 +169,25 @@ func (r *Record) setOther(field, value string, history bool) {
 		r.notes[slot][piece] = value
 		return
 	}
-	if !strings.HasPrefix(field, "h") {
-		return
+	switch {
+	case strings.HasPrefix(field, "h"):
+		r.hops = numbered(r.hops, field, value)
+	case strings.HasPrefix(field, "s"):
+		r.lines = numbered(r.lines, field, value)
 	}
-	if i, err := strconv.Atoi(field[1:]); err == nil {
-		if r.hops == nil {
-			r.hops = make(map[int]string)
-		}
-		r.hops[i] = value
+}
+
+// numbered adds the value of a field that is a letter and a number.
+func numbered(ring map[int]string, field, value string) map[int]string {
+	i, err := strconv.Atoi(field[1:])
+	if err != nil {
+		return ring
 	}
+	if ring == nil {
+		ring = make(map[int]string)
+	}
+	ring[i] = value
+	return ring
 }
 
 // hopsKept is the size of the ring that include/history.lua writes.
@@ -188,6 +202,20 @@ func (r *Record) readHistory() []lm.Hop {
 		}
 	}
 	return history
+}
+
+// linesKept is the size of the ring that include/lines.lua writes.
+const linesKept = 32
+
+func (r *Record) readLines() []lm.StepLine {
+	var lines []lm.StepLine
+	for back := linesKept - 1; back >= 0; back-- {
+		n := r.last - back
+		if line, ok := lm.ReadStepLine(r.lines[max(n, 0)%linesKept], r.Created); ok && n > 0 {
+			lines = append(lines, line)
+		}
+	}
+	return lines
 }
 
 // lost are the claims, of those since the last checkpoint, that a sweep took over

@@ -213,10 +213,10 @@ func (o *Op) model(kind string, body json.RawMessage) string {
 }
 
 // saveAnswer records a model's answer and that the next stage begins.
-func (o *Op) saveAnswer(ctx context.Context, name string, answer lm.Answer, next lm.State) error {
+func (o *Op) saveAnswer(ctx context.Context, name string, answer lm.Answer, next lm.State, lines ...lm.StepLine) error {
 	data, err := json.Marshal(answer)
 	if err != nil {
 		return lm.Permanent(fmt.Errorf("encode an answer: %w", err))
 	}
-	return o.record(ctx, name, data, next)
+	return o.record(ctx, name, data, next, lines...)
 }

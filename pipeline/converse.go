@@ -23,19 +23,23 @@ func (o *Op) converse(ctx context.Context, step, prefix string, body json.RawMes
 	}
 	var usage lm.Usage
 	for round := 1; ; round++ {
-		name := prefix + "turn:" + strconv.Itoa(round)
+		name, began := prefix+"turn:"+strconv.Itoa(round), time.Now()
 		answer, restored, err := o.infer(ctx, utterance{step: step, name: name, kind: "chat", silent: options.silent, model: options.model}, talk.body())
 		if err != nil {
 			return lm.Answer{}, err
 		}
 		usage = usage.Add(answer.Usage)
+		var lines []lm.StepLine // a handler's calls have names, those of a built-in kind are its states
+		if step != "" {
+			lines = append(lines, lm.StepLine{Kind: lm.CallStep, Name: step, Outcome: lm.StepOK, Took: lm.Seconds(time.Since(began))})
+		}
 		message, calls := toolCalls(answer.Body)
 		if len(calls) == 0 || !talk.runs(calls) {
 			if options.asks && len(calls) > 0 && (lm.Result{Body: answer.Body}).Text() == "" {
 				return lm.Answer{}, lm.Errorf(lm.ProviderFailed, "the model called a tool that it was not offered, and said nothing")
 			}
 			if keep && !restored {
-				err = o.saveAnswer(ctx, name, answer, lm.Inferring)
+				err = o.saveAnswer(ctx, name, answer, lm.Inferring, lines...)
 			}
 			answer.Usage = usage
 			return answer, err
@@ -44,7 +48,7 @@ func (o *Op) converse(ctx context.Context, step, prefix string, body json.RawMes
 			return lm.Answer{}, lm.Errorf(lm.PermanentFailure, "the model asked for tools in more than %d rounds", o.p.opts.MaxToolRounds)
 		}
 		if !restored {
-			if err := o.saveAnswer(ctx, name, answer, lm.ToolExecuting); err != nil {
+			if err := o.saveAnswer(ctx, name, answer, lm.ToolExecuting, lines...); err != nil {
 				return lm.Answer{}, err
 			}
 		}
@@ -91,8 +95,11 @@ func (o *Op) runTools(ctx context.Context, talk *talk, prefix string, calls []to
 				return context.Cause(going)
 			}
 			name := toolName(prefix, i, calls[i])
-			content, err := o.runTool(ctx, talk, name, calls[i])
+			content, line, err := o.runTool(ctx, talk, name, calls[i])
 			if err != nil {
+				if line.Kind != "" && ofWork(err) {
+					o.tell(ctx, line)
+				}
 				return err
 			}
 			contents[i] = content
@@ -103,7 +110,7 @@ func (o *Op) runTools(ctx context.Context, talk *talk, prefix string, calls []to
 			if left == 0 {
 				next = lm.Inferring
 			}
-			return o.record(ctx, name, []byte(content), next)
+			return o.record(ctx, name, []byte(content), next, line)
 		})
 	}
 	return contents, group.Wait()
@@ -115,16 +122,17 @@ func toolName(prefix string, i int, c toolCall) string {
 	return prefix + ":" + strconv.Itoa(i) + ":" + c.ID
 }
 
-func (o *Op) runTool(ctx context.Context, talk *talk, name string, c toolCall) (string, error) {
+// runTool also returns the line that tells of the call; an empty one where none was
+// begun.
+func (o *Op) runTool(ctx context.Context, talk *talk, name string, c toolCall) (string, lm.StepLine, error) {
 	select {
 	case <-o.claim.Draining:
-		return "", lm.ErrHandOver
+		return "", lm.StepLine{}, lm.ErrHandOver
 	default:
 	}
 	if !talk.may(c.Function.Name) {
 		content := talk.unknown(c.Function.Name)
-		o.toolEnded(c, content, nil, 0)
-		return content, nil
+		return content, o.toolEnded(c, content, nil, 0), nil
 	}
 	failpoint.At("tool")
 	o.edge("before tool", name)
@@ -133,9 +141,9 @@ func (o *Op) runTool(ctx context.Context, talk *talk, name string, c toolCall) (
 		ID: c.ID, Name: c.Function.Name, Arguments: json.RawMessage(c.Function.Arguments), Key: o.Key(name), Trace: o.claim.ID,
 	})
 	o.p.opts.Metrics.stage(lm.ToolExecuting, began)
-	o.toolEnded(c, content, err, time.Since(began))
+	line := o.toolEnded(c, content, err, time.Since(began))
 	if err == nil {
 		o.edge("after tool", name)
 	}
-	return content, err
+	return content, line, err
 }

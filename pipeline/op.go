@@ -172,8 +172,9 @@ func (o *Op) enter(ctx context.Context, stage lm.State) error {
 }
 
 // record saves a finished step, and with it that the next stage begins; None
-// leaves the state as it is. It returns when both are in Redis.
-func (o *Op) record(ctx context.Context, name string, data []byte, next lm.State) error {
+// leaves the state as it is. It returns when both are in Redis, and the lines that tell
+// of the step.
+func (o *Op) record(ctx context.Context, name string, data []byte, next lm.State, lines ...lm.StepLine) error {
 	failpoint.At("before_checkpoint")
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -185,6 +186,9 @@ func (o *Op) record(ctx context.Context, name string, data []byte, next lm.State
 	if err != nil {
 		return err
 	}
+	for _, l := range lines {
+		fields = append(fields, l.Field())
+	}
 	err = o.writeLocked(ctx, next, fields)
 	failpoint.At("after_checkpoint")
 	if err == nil {
@@ -192,6 +196,17 @@ func (o *Op) record(ctx context.Context, name string, data []byte, next lm.State
 		o.edge("saved", name)
 	}
 	return err
+}
+
+// tell writes a line alone: of a step whose error ends the attempt, which has nothing
+// to save. It is not kept where it is not written: the attempt's end says why.
+func (o *Op) tell(ctx context.Context, line lm.StepLine) {
+	if ctx.Err() != nil {
+		return
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	_ = o.writeLocked(ctx, lm.None, []lm.Step{line.Field()})
 }
 
 func (o *Op) edge(point, name string) {

@@ -35,8 +35,12 @@ func Step[T any](ctx context.Context, op *Op, name string, fn func(ctx context.C
 	op.edge("before step", name)
 	began := time.Now()
 	result, err := fn(ctx)
+	line := lm.StepLine{Kind: lm.FuncStep, Name: name, Outcome: lm.StepOK, Took: lm.Seconds(time.Since(began))}
 	op.p.opts.Metrics.stage(stage, began)
 	if err != nil {
+		if line.Outcome = lm.StepError; ofWork(err) {
+			op.tell(ctx, line)
+		}
 		return zero, err
 	}
 	op.edge("after step", name)
@@ -44,7 +48,7 @@ func Step[T any](ctx context.Context, op *Op, name string, fn func(ctx context.C
 	if err != nil {
 		return zero, lm.Permanent(fmt.Errorf("step %q: encode its result: %w", name, err))
 	}
-	if err := op.record(ctx, "step/"+name, data, lm.None); err != nil {
+	if err := op.record(ctx, "step/"+name, data, lm.None, line); err != nil {
 		return zero, fmt.Errorf("save step %q: %w", name, err)
 	}
 	return result, nil

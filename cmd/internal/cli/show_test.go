@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -116,7 +117,8 @@ func TestShow_TellsWhyAttemptsEndedAndWhenItIsDue(t *testing.T) {
 	}
 }
 
-// TestShow_RoundsOfToolsAreOneLine, not one for each way between the model and a tool.
+// TestShow_RoundsOfToolsAreOneLine, not one for each way between the model and a tool;
+// each call of a tool is a line with its name, outcome and duration.
 func TestShow_RoundsOfToolsAreOneLine(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -125,7 +127,15 @@ func TestShow_RoundsOfToolsAreOneLine(t *testing.T) {
 	w.says("worker ready")
 	id := strings.TrimSpace(s.run("enqueue", question, "--model", "sim-tools", "--wait", "-o", "id").ok())
 	out := s.run("lighterman", "show", id).ok()
-	if strings.Count(out, "TOOL_EXECUTING") != 1 || !strings.Contains(out, "3 rounds of tools") {
+	if strings.Count(out, "TOOL_EXECUTING") != 1 || !strings.Contains(out, "3 rounds of tools (lookup)") {
 		t.Errorf("rounds are not one line:\n%s", out)
+	}
+	if strings.Count(out, "  tool lookup  ok  in ") != 3 {
+		t.Errorf("not a line for each call of a tool:\n%s", out)
+	}
+	type line struct{ Kind, Name, Outcome string }
+	got := decode[struct{ Steps []line }](t, s.run("lighterman", "show", id, "-o", "json").ok())
+	if want := (line{"tool", "lookup", "ok"}); !slices.Equal(got.Steps, []line{want, want, want}) {
+		t.Errorf("%+v", got)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	lm "github.com/lighterman/lighterman"
@@ -16,8 +17,8 @@ type event struct {
 	text string
 }
 
-// timeline is an operation's way: its hops, rounds of tools in one line, and why its
-// tries ended.
+// timeline is an operation's way: its hops, rounds of tools in one line, its steps and
+// tool calls, and why its tries ended.
 func timeline(t lm.Trace) []event {
 	var events []event
 	for i := 0; i < len(t.History); {
@@ -27,8 +28,11 @@ func timeline(t lm.Trace) []event {
 			i++
 			continue
 		}
-		events = append(events, event{t.History[i].At, roundsText(t.History[i : i+n])})
+		events = append(events, event{t.History[i].At, roundsText(t.History[i:i+n], t.Steps)})
 		i += n
+	}
+	for _, step := range t.Steps {
+		events = append(events, event{step.At, stepText(step)})
 	}
 	for _, note := range t.Notes {
 		events = append(events, event{note.At, noteText(note)})
@@ -46,14 +50,38 @@ func rounds(history []lm.Hop) int {
 	return n
 }
 
-func roundsText(hops []lm.Hop) string {
-	tools := 0
+// roundsText names the tools that were called in them, as far as their lines are kept.
+func roundsText(hops []lm.Hop, steps []lm.StepLine) string {
+	from, to := hops[0].At, hops[len(hops)-1].At
+	rounds := 0
 	for _, h := range hops {
 		if h.Path[0] == lm.ToolExecuting {
-			tools++
+			rounds++
 		}
 	}
-	return fmt.Sprintf("TOOL_EXECUTING, INFERRING: %d rounds of tools  in %s", tools, short(hops[len(hops)-1].At.Sub(hops[0].At)))
+	var names []string
+	for _, s := range steps {
+		if s.Kind == lm.ToolStep && !s.At.Before(from) && !s.At.After(to) && !slices.Contains(names, s.Name) {
+			names = append(names, s.Name)
+		}
+	}
+	text := fmt.Sprintf("TOOL_EXECUTING, INFERRING: %d rounds of tools", rounds)
+	if len(names) > 0 {
+		text += " (" + oneLine(strings.Join(names, ", "), 60) + ")"
+	}
+	return text + "  in " + short(to.Sub(from))
+}
+
+// stepText is "tool open_ticket  ok  in 12ms"; that a step or call went well is not said.
+func stepText(s lm.StepLine) string {
+	text := "  " + string(s.Kind) + " " + s.Name
+	switch {
+	case s.Outcome != lm.StepOK:
+		text += "  " + paint(os.Stdout, red, string(s.Outcome))
+	case s.Kind == lm.ToolStep:
+		text += "  " + string(s.Outcome)
+	}
+	return text + "  in " + short(s.Took.Std())
 }
 
 func noteText(n lm.Note) string {
