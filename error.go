@@ -51,11 +51,12 @@ func (k Kind) Permanent() bool {
 	}
 }
 
-// Error is a failure with its kind. RetryAfter is a floor for the next try,
-// zero when nobody named one.
+// Error is a failure with its kind. RetryAfter is a floor for the next try, zero when
+// nobody named one; with Exact it is the wait itself.
 type Error struct {
 	Kind       Kind
 	RetryAfter time.Duration
+	Exact      bool
 	For        string // of UnknownKind and UnknownModel: what would have to be there, see WaitsFor
 	Err        error
 }
@@ -110,14 +111,14 @@ func Permanent(err error) error {
 	return &Error{Kind: PermanentFailure, Err: err}
 }
 
-// RetryAfter marks a transient error with the earliest time of the next try,
-// counted from now. Nil stays nil.
+// RetryAfter marks a transient error with the time of the next try, counted from now:
+// the backoff adds nothing to it. Nil stays nil.
 func RetryAfter(d time.Duration, err error) error {
 	if err == nil {
 		return nil
 	}
 	kind := KindOf(err)
-	return &Error{Kind: kind, RetryAfter: d, Err: err}
+	return &Error{Kind: kind, RetryAfter: d, Exact: d > 0, Err: err}
 }
 
 // KindOf is the kind of the first Error in the chain; HandlerFailed for an

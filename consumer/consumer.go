@@ -116,6 +116,7 @@ type Consumer struct {
 	held     *held
 	gate     *gate
 	leaks    *leaks
+	alarms   []*alarms // of each partition
 	contacts contacts
 	orders   *orders
 	hearing  hearing
@@ -145,7 +146,7 @@ func New(store *lua.Store, handler Handler, opts Options) *Consumer {
 	c := &Consumer{
 		store: store, handler: handler, opts: opts, owner: owner, metrics: opts.Metrics,
 		log:   opts.Log.With().Str("worker", owner).Logger(),
-		slots: newSlots(opts.Concurrency, opts.Queues...), held: newHeld(), gate: newGate(), leaks: newLeaks(opts.Concurrency, opts.Queues), contacts: newContacts(opts.Lease, store.Partitions(), store.Sharded()),
+		slots: newSlots(opts.Concurrency, opts.Queues...), held: newHeld(), gate: newGate(), leaks: newLeaks(opts.Concurrency, opts.Queues), alarms: newAlarms(store.Partitions()), contacts: newContacts(opts.Lease, store.Partitions(), store.Sharded()),
 		orders: newOrders(), crew: newCrew(), skills: newSkills(), beatNow: make(chan struct{}, 1), kill: make(chan struct{}),
 	}
 	c.writes, c.stopWrites = context.WithCancel(context.Background())
@@ -187,6 +188,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 	for p := range c.store.Partitions() {
 		readers.Go(func() { c.read(reading, p) })
 		roles.Go(func() { c.tick(reading, p) })
+		roles.Go(func() { c.watchAlarms(reading, p) })
 	}
 	roles.Go(func() { c.follow(reading) })
 	roles.Go(func() { c.census(reading) })

@@ -74,7 +74,10 @@ func decide(claim lm.Claim, err error, elsewhere bool, opts Options) decision {
 	case claim.Attempts+1 >= opts.MaxAttempts:
 		return failed(&lm.Error{Kind: lm.AttemptsUsedUp, Err: err})
 	}
-	delay := opts.Backoff.delay(claim.Attempts+1, retryAfter(err))
+	delay, exact := retryAfter(err)
+	if !exact {
+		delay = opts.Backoff.delay(claim.Attempts+1, delay)
+	}
 	return decision{kind: retry, delay: delay, counted: lua.CountAttempt, reason: string(kind), note: noteOf(kind, err)}
 }
 
@@ -95,12 +98,13 @@ func failed(e *lm.Error) decision {
 	return decision{kind: finishFailed, outcome: lm.Failed, failure: e, reason: string(e.Kind)}
 }
 
-func retryAfter(err error) time.Duration {
+// retryAfter is the wait that an error names; a floor unless exact.
+func retryAfter(err error) (wait time.Duration, exact bool) {
 	var e *lm.Error
 	if errors.As(err, &e) {
-		return e.RetryAfter
+		return e.RetryAfter, e.Exact
 	}
-	return 0
+	return 0, false
 }
 
 // code keeps a person's reason short enough for the history, and to one line.

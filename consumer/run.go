@@ -197,6 +197,9 @@ func (c *Consumer) untilWritten(h *hold, d decision, write func() error) {
 		switch {
 		case err == nil:
 			c.metrics.ended(d)
+			if d.kind == retry {
+				c.alarms[h.claim.ID.Partition()].set(h.claim.ID, d.delay)
+			}
 			if d.kind == retry && needsAbility(d.waits) {
 				c.callAble(c.writes, d.waits)
 			}
