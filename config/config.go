@@ -40,7 +40,7 @@ type Config struct {
 // Redis says where the queue lives. Without a URL the process joins a
 // Lighterman that answers on 127.0.0.1:7379 or starts an embedded Redis there.
 type Redis struct {
-	URL        SecretURL `yaml:"url" desc:"redis://, rediss:// or unix:// address, user and password in it. Empty: the embedded Redis on 127.0.0.1:7379."`
+	URL        SecretURL `yaml:"url" desc:"redis://, rediss:// or unix:// address, user and password in it. Not set: the embedded Redis on 127.0.0.1:7379."`
 	URLFile    string    `yaml:"url_file" desc:"File that holds the URL, so that the password is neither in this file nor in the environment. Relative to the working directory."`
 	Prefix     string    `yaml:"prefix" default:"lm" desc:"Start of every key, for fleets that share a Redis."`
 	Partitions int       `yaml:"partitions" default:"1" min:"1" max:"1024" desc:"Over how many hash tags operations spread. Fixed at the fleet's first start; 64 for Redis Cluster."`
