@@ -114,6 +114,7 @@ type Consumer struct {
 
 	slots    *slots
 	held     *held
+	doubts   doubts
 	gate     *gate
 	leaks    *leaks
 	alarms   []*alarms // of each partition

@@ -19,8 +19,9 @@ const errorPause = 250 * time.Millisecond
 // it and starts it.
 func (c *Consumer) read(ctx context.Context, partition int) {
 	r := &reader{c: c, partition: partition, wheel: newWheel(c.opts.Queues), backlog: true, silent: c.store.Sharded()}
-	defer func() { c.putBackUnclaimed(r.refused, "drain") }()
+	defer func() { c.settleDoubts(partition); c.putBackUnclaimed(r.refused, "drain") }()
 	for c.gate.pass(ctx) {
+		c.settleDoubts(partition)
 		free := r.room(ctx)
 		if free == 0 {
 			return
@@ -245,6 +246,11 @@ func (c *Consumer) claim(batch []lua.Entry) (refused []lua.Entry) {
 	c.contactWith(batch[0].Stream.Partition).note(err)
 	if err != nil {
 		c.slots.release(queue, len(batch))
+		if lua.IsPassing(err) && !lua.IsDenied(err) {
+			c.doubts.add(batch)
+			c.log.Warn().Err(err).Int("entries", len(batch)).Msg("claim of unknown outcome; its entries are put back on contact")
+			return nil
+		}
 		c.log.Warn().Err(err).Int("entries", len(batch)).Msg("claim; the entries wait for the sweep")
 		return nil
 	}
