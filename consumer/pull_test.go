@@ -43,7 +43,7 @@ func (a *able) handle(_ context.Context, claim lm.Claim) (lm.Result, error) {
 		return lm.Result{}, err
 	}
 	a.ran = append(a.ran, claim.ID)
-	return fine(nil, claim)
+	return fine(context.Background(), claim)
 }
 
 func (e *env) able(s Serves, o Options) (*able, *worker) {

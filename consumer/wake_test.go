@@ -35,7 +35,7 @@ func coldUntil(c *calls) HandlerFunc {
 		if c.get(claim.ID) == 1 {
 			return lm.Result{}, &lm.Parked{Until: time.Now().Add(time.Hour), Reason: "m: cooldown", For: lm.WaitModel + claim.Request.Model}
 		}
-		return fine(nil, claim)
+		return fine(context.Background(), claim)
 	})
 }
 

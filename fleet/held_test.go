@@ -94,8 +94,10 @@ func TestHold_LastsAsLongAsTheCall(t *testing.T) {
 			return must[bool](t)(m.Hold(ctx, h))
 		}
 		long := admit(t, m, Admission{Model: "c", Key: "long", Cost: 0.5, For: brief})
-		if !hold(Holding{Reservation: long.Reservation, For: time.Hour}) || !hold(Holding{Reservation: long.Reservation, For: time.Hour}) {
-			t.Fatal("a call that runs holds nothing")
+		for range 2 {
+			if !hold(Holding{Reservation: long.Reservation, For: time.Hour}) {
+				t.Fatal("a call that runs holds nothing")
+			}
 		}
 		from := rdb.Time(ctx).Val()
 		until(t, "its first lease is over", func() bool { return rdb.Time(ctx).Val().Sub(from) > brief })

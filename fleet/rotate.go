@@ -142,7 +142,7 @@ func causes(models []ModelView, ids []string) string {
 
 // cause is the reason as it is written down: what has to end.
 func (v *ModelView) cause() string {
-	switch v.SetAside { //nolint:exhaustive // limits set no model aside
+	switch v.SetAside {
 	case ReasonMaintenance:
 		return "maintenance"
 	case ReasonBudget:

@@ -36,7 +36,7 @@ const (
 // cooldown as a quota that the provider keeps, and a quarantine and a probe as
 // errors.
 func (r Reason) Deactivation() Reason {
-	switch r { //nolint:exhaustive // the rest are deactivation reasons
+	switch r {
 	case ReasonCooldown:
 		return ReasonQuota
 	case ReasonQuarantine, ReasonProbe:

@@ -300,7 +300,7 @@ func TestFetch_ReadsInPieces(t *testing.T) {
 			}
 			must(e, e.s.Release(ctx, first.Claim, "drain"))
 			got := e.take("w1", e.read("w1")[0], ClaimOK)
-			if got.Unread.Request != size || got.Claim.Request.Body != nil && len(got.Claim.Request.Body) > 0 || len(got.Claim.Checkpoint) > 0 {
+			if got.Unread.Request != size || len(got.Claim.Request.Body) > 0 || len(got.Claim.Checkpoint) > 0 {
 				e.Errorf("unread %+v of %d bytes", got.Unread, size)
 			}
 			claim, err := e.s.Fetch(ctx, got.Claim, got.Unread)

@@ -35,10 +35,8 @@ func (c *Count) UnmarshalJSON(raw []byte) error {
 		return nil
 	}
 	written := string(raw)
-	if raw[0] == '"' {
-		if json.Unmarshal(raw, &written) != nil {
-			return nil
-		}
+	if raw[0] == '"' && json.Unmarshal(raw, &written) != nil {
+		written = "" // a count that cannot be read is none
 	}
 	if f, err := strconv.ParseFloat(strings.TrimSpace(written), 64); err == nil && f >= 0 && f < maxCount {
 		*c = Count(math.Round(f))

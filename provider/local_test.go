@@ -57,7 +57,7 @@ func (s *oneByOne) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // askMany asks a server so many times at once, and says how many were answered and why
 // and when the last of the others ended.
-func askMany(t *testing.T, address string, n, answers int) (good int, last error, took time.Duration) {
+func askMany(t *testing.T, address string, n, answers int) (good int, took time.Duration, last error) {
 	t.Helper()
 	client := NewClient(Options{BaseURL: address, Transport: &oneByOne{turn: make(chan struct{}, 1), left: answers}})
 	began := time.Now()
@@ -86,14 +86,14 @@ func askMany(t *testing.T, address string, n, answers int) (good int, last error
 		})
 	}
 	all.Wait()
-	return good, last, took
+	return good, took, last
 }
 
 // TestClient_ACallThatWaitsInALocalServersQueueIsNotLate: 40 prompts of 13 s gave 17
 // answers and 90 time-outs.
 func TestClient_ACallThatWaitsInALocalServersQueueIsNotLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		if good, err, _ := askMany(t, "http://127.0.0.1:11434", 40, 40); good != 40 {
+		if good, _, err := askMany(t, "http://127.0.0.1:11434", 40, 40); good != 40 {
 			t.Errorf("%d of 40 were answered: %v", good, err)
 		}
 	})
@@ -102,7 +102,7 @@ func TestClient_ACallThatWaitsInALocalServersQueueIsNotLate(t *testing.T) {
 // TestClient_ALocalServerThatFallsSilentIsLate: 60 s after its last byte, not later.
 func TestClient_ALocalServerThatFallsSilentIsLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		good, err, took := askMany(t, "http://127.0.0.1:11434", 8, 6)
+		good, took, err := askMany(t, "http://127.0.0.1:11434", 8, 6)
 		if good != 6 || lm.KindOf(err) != lm.TimedOut || !errors.Is(err, errFirstByte) || took != 6*13*time.Second+time.Minute {
 			t.Errorf("%d of 8 were answered, then %v after %v", good, err, took)
 		}
@@ -112,7 +112,7 @@ func TestClient_ALocalServerThatFallsSilentIsLate(t *testing.T) {
 // TestClient_AHostedAPIHasNoQueue: whoever waits there waits for nothing.
 func TestClient_AHostedAPIHasNoQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		if good, err, took := askMany(t, "https://api.example.com", 8, 8); good != 5 || lm.KindOf(err) != lm.TimedOut || took != time.Minute {
+		if good, took, err := askMany(t, "https://api.example.com", 8, 8); good != 5 || lm.KindOf(err) != lm.TimedOut || took != time.Minute {
 			t.Errorf("%d of 8 were answered, then %v after %v", good, err, took)
 		}
 	})

@@ -108,7 +108,7 @@ func TestRouter_AShortCallHoldsWithoutARoundTrip(t *testing.T) {
 			spec := pool("a")
 			spec.Models[0].Limits.Concurrent = 1
 			b := newBench(t, spec, nil)
-			b.models.hold = func(ctx context.Context, _ string) { _ = pause(ctx, took) }
+			b.hold = func(ctx context.Context, _ string) { _ = pause(ctx, took) }
 			if got := b.call(t); got != "a" || len(b.holds) != want {
 				t.Errorf("a call of %s: %s, held %d times, want %d", took, got, len(b.holds), want)
 			}
