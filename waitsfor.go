@@ -6,7 +6,7 @@ import "strings"
 // be had again, what waits for it comes back before its time.
 const (
 	WaitModel = "model/"   // a model or pool that cannot be called now
-	WaitLimit = "limit/"   // a model or pool whose rate or concurrency is used up; it frees itself
+	WaitLimit = "limit/"   // a model or pool whose rate or concurrency is used up: who gives a place back brings one back, a rate frees itself
 	WaitKind  = "kind/"    // a worker with a handler for the kind
 	WaitKnown = "known/"   // a worker that knows the model or pool
 	WaitReal  = "default/" // a worker with a model of its own for requests of a kind that name none

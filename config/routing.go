@@ -26,7 +26,7 @@ type Price struct {
 type ModelLimits struct {
 	RPM        int `yaml:"rpm" default:"0" min:"0" max:"1000000000" desc:"Requests per minute. 0: no limit."`
 	TPM        int `yaml:"tpm" default:"0" min:"0" max:"1000000000" desc:"Tokens per minute. 0: no limit."`
-	Concurrent int `yaml:"concurrent" default:"0" min:"0" max:"1000000" desc:"Calls at a time. 0: no limit."`
+	Concurrent int `yaml:"concurrent" default:"0" min:"0" max:"1000000" desc:"Calls at a time. 0: no limit; where provider: ollama and no limit is set: 4."`
 }
 
 // Budget is money per period.

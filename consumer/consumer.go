@@ -123,6 +123,7 @@ type Consumer struct {
 	hearing  hearing
 	crew     *crew
 	skills   *skills       // who can run what
+	places   *places       // that operations may wait for, and were given back here
 	beatNow  chan struct{} // holds one value when a heartbeat is wanted at once
 	fleet    fleetSize
 	kill     chan struct{}
@@ -148,7 +149,7 @@ func New(store *lua.Store, handler Handler, opts Options) *Consumer {
 		store: store, handler: handler, opts: opts, owner: owner, metrics: opts.Metrics,
 		log:   opts.Log.With().Str("worker", owner).Logger(),
 		slots: newSlots(opts.Concurrency, opts.Queues...), held: newHeld(), gate: newGate(), leaks: newLeaks(opts.Concurrency, opts.Queues), alarms: newAlarms(store.Partitions()), contacts: newContacts(opts.Lease, store.Partitions(), store.Sharded()),
-		orders: newOrders(), crew: newCrew(), skills: newSkills(), beatNow: make(chan struct{}, 1), kill: make(chan struct{}),
+		orders: newOrders(), crew: newCrew(), skills: newSkills(), places: newPlaces(), beatNow: make(chan struct{}, 1), kill: make(chan struct{}),
 	}
 	c.writes, c.stopWrites = context.WithCancel(context.Background())
 	return c
@@ -199,6 +200,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 	roles.Go(func() { c.beat(background) })
 	roles.Go(func() { c.watchLeases(background) })
 	roles.Go(func() { c.watchHandlers(background) })
+	roles.Go(func() { c.wakeFreed(background) })
 	roles.Go(func() { c.report(background) })
 	if !c.opts.Presence.Off {
 		roles.Go(func() { c.watch(reading) })

@@ -25,6 +25,20 @@ func infer(b BackendSpec, name string) Capabilities {
 	}
 }
 
+// ollamaAtOnce is how many calls an Ollama is taken to answer at a time. It says so
+// nowhere. OLLAMA_NUM_PARALLEL is 1 by default, and was 4 where the memory sufficed; what
+// one of 1 has beyond that waits there for its turn, so that it is never idle.
+const ollamaAtOnce = 4
+
+// assume is the limits of a model: as declared, and where none are, of an Ollama's a few
+// calls at a time. Others, as vLLM, take hundreds.
+func assume(b BackendSpec, declared Limits) Limits {
+	if b.Provider == "ollama" && declared == (Limits{}) {
+		return Limits{Concurrent: ollamaAtOnce, Assumed: true}
+	}
+	return declared
+}
+
 // isMedia reports a model that makes or hears something else than text: none of
 // our kinds of call.
 func isMedia(name string) bool {

@@ -67,7 +67,7 @@ func (v *inventory) declared(m *ModelSpec, b BackendSpec, s *sight) int {
 		}
 		s.mismatch = contradicted(m.Capabilities, told)
 	}
-	m.Capabilities = capable(m.Capabilities, told, infer(b, m.Name))
+	m.Capabilities, m.Limits = capable(m.Capabilities, told, infer(b, m.Name)), assume(b, m.Limits)
 	return at
 }
 
@@ -82,7 +82,7 @@ func (v *inventory) discover(b BackendSpec, claimed map[int]bool) {
 		}
 		added++
 		v.spec.Models = append(v.spec.Models, ModelSpec{
-			ID: id, Backend: b.ID, Name: o.Name, Window: o.Window, Capabilities: capable(nil, o.Can, infer(b, o.Name)),
+			ID: id, Backend: b.ID, Name: o.Name, Window: o.Window, Capabilities: capable(nil, o.Can, infer(b, o.Name)), Limits: assume(b, Limits{}),
 		})
 		v.found = append(v.found, sight{found: true, discovered: true})
 	}

@@ -183,8 +183,8 @@ func (l *ledger) full(now int64, running int, a lua.Admission) (Reason, int64) {
 		return ReasonTokenLimit, freed(tokens+a.Tokens-tpm, func(m minute) int64 { return m.tokens })
 	case rpm > 0 && requests+1 > rpm:
 		return ReasonRequestLimit, freed(requests+1-rpm, func(m minute) int64 { return m.requests })
-	case a.Concurrent > 0 && running+1 > a.Concurrent:
-		return ReasonRequestLimit, now + 1000
+	case a.Concurrent > 0 && running+1 > a.Concurrent: // who gives a place back brings one of these back
+		return ReasonRequestLimit, now + 10_000
 	case l.disabled:
 		return ReasonManual, 0
 	}

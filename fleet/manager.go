@@ -50,6 +50,7 @@ type Options struct {
 type truth interface {
 	Admit(ctx context.Context, a lua.Admission) (lua.Admitted, error)
 	Hold(ctx context.Context, h lua.Holding) (lua.Prolonged, error)
+	Running(ctx context.Context, model string) (int64, error)
 	RecordCall(ctx context.Context, o lua.CallOutcome) (lua.Recorded, error)
 	RecordLost(ctx context.Context, l lua.LostCall) error
 	Count(ctx context.Context, models []lua.Increments, spent []lua.Spent) (uint64, error)

@@ -87,6 +87,17 @@ func (y *memory) Hold(_ context.Context, h lua.Holding) (lua.Prolonged, error) {
 	return lua.Prolonged{OK: l != nil && l.hold(now.UnixMilli(), h), Now: now}, nil
 }
 
+func (y *memory) Running(_ context.Context, model string) (int64, error) {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	l := y.models[model]
+	if l == nil {
+		return 0, nil
+	}
+	l.sweep(y.clock().UnixMilli())
+	return int64(len(l.holds)), nil
+}
+
 func (y *memory) RecordCall(_ context.Context, o lua.CallOutcome) (lua.Recorded, error) {
 	y.mu.Lock()
 	defer y.mu.Unlock()

@@ -57,10 +57,16 @@ const (
 // NewReady makes a Ready over a Manager.
 func NewReady(m *Manager) *Ready { return &Ready{m: m, seen: make(map[string]standing)} }
 
-// Ready satisfies consumer.Waits for targets of the class model.
+// Ready satisfies consumer.Waits for targets of the classes model and limit. Of a limit it
+// says how many places are free: they are taken within milliseconds by what who gave them
+// back has brought back, unless a worker died that was to do it.
 func (r *Ready) Ready(ctx context.Context, target string) (room int, before time.Time) {
 	class, name := lm.WaitsFor(target)
-	if class != lm.WaitModel {
+	switch class {
+	case lm.WaitModel:
+	case lm.WaitLimit:
+		return r.places(ctx, name), time.Time{}
+	default:
 		return 0, time.Time{}
 	}
 	_ = r.m.fresh(ctx, readyFresh) // else the snapshot that there is says so
@@ -127,6 +133,29 @@ func levelOf(snap *Snapshot, name string, now time.Time) (at level, room int) {
 		room = 0
 	}
 	return at, room
+}
+
+// places is how many calls at a time the limits of a model or pool have free. A member
+// that also limits what begins in a minute is left out: what it refuses has its own time.
+func (r *Ready) places(ctx context.Context, name string) (free int) {
+	snap, now := r.m.Snapshot(), r.m.Now()
+	pool := snap.Pool(name)
+	if pool == nil {
+		if pool = snap.Alone(name); pool == nil {
+			return 0
+		}
+	}
+	for _, i := range pool.Members {
+		m := &snap.Models[i]
+		most := m.Spec.Limits.Concurrent
+		if most == 0 || m.Spec.Limits.RPM+m.Spec.Limits.TPM > 0 || !m.Usability(now).Usable {
+			continue
+		}
+		if running, err := r.m.at.Running(ctx, m.Spec.ID); err == nil {
+			free += max(most-int(running), 0)
+		}
+	}
+	return free
 }
 
 // perSecond is about how many calls the limits let begin in a second; 0 without one

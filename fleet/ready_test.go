@@ -2,10 +2,14 @@ package fleet
 
 import (
 	"fmt"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
 	lm "github.com/lighterman/lighterman"
+	"github.com/lighterman/lighterman/lua"
+	"github.com/redis/go-redis/v9"
 )
 
 // readySpec is a model without limits, one with both, and pools over them.
@@ -94,5 +98,58 @@ func TestReady_DoublesFromSecondToSecondAndKnowsOnlyModels(t *testing.T) {
 	}
 	if room, _ := r.Ready(ctx, lm.WaitModel+"few"); room != 3 {
 		t.Errorf("few: %d", room)
+	}
+}
+
+// What waits for a limit has its places told, unless it waits for a rate, which has its
+// own time: a worker that died had no time to bring one back.
+func TestReady_APlaceThatIsFreeIsTold(t *testing.T) {
+	onEach(t, func(t *testing.T, _ redis.UniversalClient, s *lua.Store) {
+		m := manager(t, s, false, func(o *Options) { o.Spec = readySpec() })
+		r := NewReady(m)
+		told := func(want string) {
+			t.Helper()
+			var got []string
+			for _, name := range []string{"free", "slow", "few", "both", "none"} {
+				room, before := r.Ready(ctx, lm.WaitLimit+name)
+				if got = append(got, strconv.Itoa(room)); !before.IsZero() {
+					t.Errorf("%s: only what was parked before %s", name, before)
+				}
+			}
+			if all := strings.Join(got, " "); all != want {
+				t.Errorf("places of free, slow, few, both, none: %s, want %s", all, want)
+			}
+		}
+		told("0 0 3 3 0")
+		for i := range 3 {
+			if a, err := m.Admit(ctx, Admission{Model: "few", Key: strconv.Itoa(i)}); err != nil || !a.OK {
+				t.Fatalf("%+v %v", a, err)
+			}
+			told([]string{"0 0 2 2 0", "0 0 1 1 0", "0 0 0 0 0"}[i])
+		}
+	})
+}
+
+// An Ollama of which nobody says how many calls it takes is taken to take four; a limit
+// of any kind that is declared is the only one, and other servers have none.
+func TestAssume_OnlyAnOllamaAndOnlyWhereNothingIsDeclared(t *testing.T) {
+	four := Limits{Concurrent: 4, Assumed: true}
+	for _, c := range []struct {
+		provider       string
+		declared, want Limits
+	}{
+		{"ollama", Limits{}, four}, {"ollama", Limits{Concurrent: 64}, Limits{Concurrent: 64}}, {"ollama", Limits{RPM: 1}, Limits{RPM: 1}},
+		{"vllm", Limits{}, Limits{}}, {"openai", Limits{}, Limits{}},
+	} {
+		spec := Spec{
+			Backends: []BackendSpec{{ID: "b", Provider: c.provider}}, Models: []ModelSpec{{ID: "m", Backend: "b", Name: "m", Limits: c.declared}}, Observe: ObserveSpec{Discover: true},
+		}
+		v := takeStock(spec, map[string][]offered{"b": settle(nil, []lm.Offering{{Name: "m"}, {Name: "other"}})})
+		if got := v.spec.Models[0].Limits; got != c.want || v.spec.Models[0].Limited() != (c.want != Limits{}) {
+			t.Errorf("%s %+v: %+v, want %+v", c.provider, c.declared, got, c.want)
+		}
+		if got := v.spec.Models[1].Limits; got != assume(spec.Backends[0], Limits{}) {
+			t.Errorf("%s, discovered: %+v", c.provider, got)
+		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	lm "github.com/lighterman/lighterman"
 	"github.com/lighterman/lighterman/lua"
 )
 
@@ -101,6 +102,22 @@ func (s *Snapshot) Alone(model string) *Pool {
 		return &s.alone[i]
 	}
 	return nil
+}
+
+// LimitTargets are what those wait for that a full limit of a model refused: the model
+// alone, and each pool that it is a member of.
+func (s *Snapshot) LimitTargets(model string) []string {
+	at, known := s.models[model]
+	if !known {
+		return nil
+	}
+	targets := []string{lm.WaitLimit + model}
+	for i := range s.Pools {
+		if slices.Contains(s.Pools[i].Members, at) {
+			targets = append(targets, lm.WaitLimit+s.Pools[i].Spec.ID)
+		}
+	}
+	return targets
 }
 
 // Pool finds a pool by ID; nil when there is none.

@@ -68,6 +68,7 @@ type Price struct{ Input, CachedInput, Output float64 }
 type Limits struct {
 	RPM, TPM   int // requests and tokens per minute
 	Concurrent int
+	Assumed    bool // nobody declared them: calls wait for their turn, and move to no other member
 }
 
 // Budget is money per period; 0 is none.

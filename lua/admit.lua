@@ -182,8 +182,8 @@ end
 if rpm > 0 and requests + 1 > rpm then
   return no('request_limit', freed(2, requests + 1 - rpm))
 end
-if concurrent > 0 and running + 1 > concurrent then
-  return no('request_limit', now + 1000)
+if concurrent > 0 and running + 1 > concurrent then -- who gives a place back brings one of these back
+  return no('request_limit', now + 10000)
 end
 if m[8] == '1' then
   return no('manual', 0)

@@ -76,6 +76,7 @@ func (t *trip) ring(ctx context.Context, d *Decision, a fleet.Admitted) (lm.Answ
 	}
 	t.r.opts.Metrics.called(m.ID, lm.KindOf(err), time.Since(began), answer.Usage, cost(m.Price, answer.Usage))
 	t.record(ctx, d, a, answer.Usage, err)
+	t.freed(m, a)
 	t.tries++
 	return answer, err
 }
@@ -120,6 +121,7 @@ func (t *trip) giveBack(ctx context.Context, d *Decision, a fleet.Admitted) {
 		o.Kind, o.Neutral = lm.CallCancelled, true
 		t.tries++
 		t.r.tell(ctx, o, &t.call)
+		t.freed(&d.Model.Spec, a)
 	}
 }
 
@@ -139,6 +141,13 @@ func (r *Router) tell(ctx context.Context, o fleet.Outcome, call *lm.Call) {
 	defer cancel()
 	if err := r.opts.Outcomes.Record(ctx, o); err != nil {
 		r.trouble("record", err, call)
+	}
+}
+
+// freed tells that a call has given its place back, where others may wait for one.
+func (t *trip) freed(m *fleet.ModelSpec, a fleet.Admitted) {
+	if t.r.opts.Freed != nil && a.Reservation != "" && m.Limits.Concurrent > 0 {
+		t.r.opts.Freed(m)
 	}
 }
 

@@ -3,6 +3,7 @@ package router
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -87,6 +88,28 @@ func TestRouter_Admission(t *testing.T) {
 		b.refuse = no("a")
 		if got := b.call(t, thread("t")); got != "b" || b.called() != "b" || strings.Join(b.changes, "; ") != "bind >b true" {
 			t.Errorf("%s by %s, session %v", got, b.called(), b.changes)
+		}
+	})
+	t.Run("a limit that nobody declared moves no call", func(t *testing.T) {
+		spec := pool("a b", first)
+		spec.Models[0].Limits = fleet.Limits{Concurrent: 4, Assumed: true}
+		b := newBench(t, spec, nil)
+		b.refuse = no("a")
+		_, err := b.router.Call(t.Context(), newCall(thread("t")))
+		var p *lm.Parked
+		if !errors.As(err, &p) || p.Until.Before(until) || p.Reason != "chat: request_limit" || p.For != lm.WaitLimit+"chat" || b.called() != "" || len(b.changes) != 0 {
+			t.Errorf("%v, called %q, session %v", err, b.called(), b.changes)
+		}
+	})
+	t.Run("who gives a place back says so", func(t *testing.T) {
+		spec := pool("a b", first)
+		spec.Models[0].Limits, spec.Models[1].Limits = fleet.Limits{Concurrent: 4}, fleet.Limits{RPM: 4}
+		b := newBench(t, spec, nil)
+		var freed []string
+		b.router.opts.Freed = func(m *fleet.ModelSpec) { freed = append(freed, fmt.Sprint(m.ID, " ", len(b.outcomes))) }
+		b.fail("a", fails(lm.Overloaded, 0))
+		if got := b.call(t); got != "b" || strings.Join(freed, ", ") != "a 1" {
+			t.Errorf("served by %s, freed after outcomes: %v", got, freed)
 		}
 	})
 	t.Run("refused alone: parked until it says", func(t *testing.T) {

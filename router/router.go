@@ -37,6 +37,7 @@ type Options struct {
 	Snapshot  func() *fleet.Snapshot      // the newest; never blocks, never nil
 	Providers map[string]Provider         // by backend
 	Missed    func()                      // told that a call found no model that is there; never blocks; nil: nobody
+	Freed     func(*fleet.ModelSpec)      // told that a call gave a place of the model's concurrent calls back; never blocks; nil: nobody
 	Fresh     func(context.Context) error // sees to it that the snapshot is not old, once per claim; nil: it never is
 	Sessions  Sessions                    // nil: calls stick within their operation only
 	Outcomes  Outcomes                    // nil: nobody is told

@@ -54,6 +54,9 @@ func (t *trip) run(ctx context.Context) (lm.Answer, error) {
 		}
 		admitted, ok := t.admit(ctx, &d)
 		if !ok {
+			if d.Model.Spec.Limits.Assumed && t.refused == fleet.ReasonRequestLimit {
+				return lm.Answer{}, t.park(admitted.Until, string(t.refused), lm.WaitLimit+t.pool.Spec.ID)
+			}
 			continue
 		}
 		if !t.arrive(ctx, &d) {

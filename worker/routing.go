@@ -101,8 +101,13 @@ func (w *Worker) route(ctx context.Context) (*router.Router, error) {
 	o.Sessions, o.Outcomes = w.fleet, realOnly{w.fleet, builtIn(w.cfg)}
 	w.defaults = &defaults{named: NamedDefaults(w.cfg), snapshot: o.Snapshot, real: len(backends) > 0}
 	w.reconcile(listers)
-	o.Missed = w.missed
+	o.Missed, o.Freed = w.missed, w.freed
 	return router.New(o), nil
+}
+
+// freed has one of those brought back that wait for a place of a model.
+func (w *Worker) freed(m *fleet.ModelSpec) {
+	w.consumer.Freed(m.Limits.Concurrent, w.fleet.Last().LimitTargets(m.ID)...)
 }
 
 // builtIn are the simulated models that are there without being declared.

@@ -13,8 +13,8 @@ import (
 	"github.com/lighterman/lighterman/provider/sim"
 )
 
-// parkedBy enqueues chats for a model and waits until all are parked.
-func parkedBy(t *testing.T, s *lua.Store, model string, n int) []lm.TraceID {
+// enqueued enqueues chats for a model.
+func enqueued(t *testing.T, s *lua.Store, model string, n int) []lm.TraceID {
 	t.Helper()
 	c := client(t, s)
 	var ids []lm.TraceID
@@ -25,6 +25,13 @@ func parkedBy(t *testing.T, s *lua.Store, model string, n int) []lm.TraceID {
 		}
 		ids = append(ids, a.ID)
 	}
+	return ids
+}
+
+// parkedBy enqueues chats for a model and waits until all are parked.
+func parkedBy(t *testing.T, s *lua.Store, model string, n int) []lm.TraceID {
+	t.Helper()
+	ids := enqueued(t, s, model, n)
 	eventually(t, "all are parked", func() bool {
 		records, err := s.Records(t.Context(), ids)
 		for _, r := range records {
