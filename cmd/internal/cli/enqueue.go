@@ -44,7 +44,7 @@ func Enqueue() *cobra.Command {
 		Long: `Push one request made of a prompt, or many from a JSONL file (--file F, or - for
 standard input): a chat-completions body or an OpenAI batch line each. Prints the
 IDs; with --wait the answer's text, or one JSON line per result in the order in
-which they end; with --follow the text as it comes. A file that is pushed again
+which they end; with --follow the text as it comes (see lighterman follow --help). A file that is pushed again
 enqueues nothing twice: what an earlier push asked for is existing, with its outcome
 where it did not succeed (exit 1), and --retry-failed has what failed done again. That
 holds for --retention after a line has ended, else deliver.result_retention of the

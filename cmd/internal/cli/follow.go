@@ -20,7 +20,9 @@ func followCommand() *cobra.Command {
 		Short: "Print an operation's text as it comes, and its answer",
 		Long: `Follow an operation: text as it comes, and at the end what is missing of the answer.
 What is there already comes first. On a terminal its states, progress and takeovers
-show on standard error. With -o jsonl every frame is a line, the last one of type
+show on standard error. Text of a try that was interrupted is taken back where standard
+output is a file, which holds the answer alone at the end; in a pipe the answer begins
+again on a new line, and standard error says so. With -o jsonl every frame is a line, the last one of type
 final with the result; --after goes on from a frame's id. Exit 1 when it failed.`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
@@ -50,7 +52,10 @@ func followOne(ctx context.Context, out io.Writer, client *producer.Client, id l
 	if how == "jsonl" {
 		return followLines(ctx, out, client, id, after)
 	}
-	t := &transcript{out: out}
+	t := &transcript{out: out, eraser: newEraser(out)}
+	if !isTerminal(os.Stdout) {
+		t.warn = stderr
+	}
 	if isTerminal(os.Stderr) {
 		t.aside = stderr
 		watching, stop := context.WithCancel(ctx)

@@ -3,7 +3,10 @@ package cli
 import (
 	"bytes"
 	"context"
+	"errors"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -78,6 +81,74 @@ func TestFollow_TextAsItComesAndTheAnswerOnce(t *testing.T) {
 	}
 	if out := s.run("enqueue", question, "--kind", "speak", "--follow", "--timeout", "1m").ok(); out != "\n" {
 		t.Errorf("an empty answer: %q", out)
+	}
+}
+
+// TestFollow_AFileHoldsTheAnswerAlone: what was said before and is not the answer's is
+// taken back, behind what others have written; in a pipe a new line and a word on
+// standard error tell it.
+func TestFollow_AFileHoldsTheAnswerAlone(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	work(t, server, func(w *worker.Worker) {
+		w.Handle("turn", func(ctx context.Context, op *pipeline.Op) (any, error) {
+			return "cuts the bank", op.Emit(ctx, lm.FrameToken, "cuts the rope, and more")
+		})
+	})
+	s := on(t, server)
+	const word = "the text so far is not the answer's"
+	for _, how := range []int{os.O_TRUNC, os.O_APPEND} {
+		path := filepath.Join(s.dir, s.file("answer.txt", "before\n"))
+		file, err := os.OpenFile(path, os.O_WRONLY|how, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var said bytes.Buffer
+		cmd := s.command(background, []string{"enqueue", question, "--kind", "turn", "--follow"})
+		cmd.Stdout, cmd.Stderr = file, &said
+		if err := errors.Join(cmd.Run(), file.Close()); err != nil {
+			t.Fatal(err)
+		}
+		want := "cuts the bank\n"
+		if how == os.O_APPEND {
+			want = "before\n" + want
+		}
+		if got, err := os.ReadFile(path); err != nil || string(got) != want || strings.Contains(said.String(), word) {
+			t.Errorf("the file has %q, want %q; %v, stderr %q", got, want, err, said.String())
+		}
+	}
+	r := s.run("enqueue", question, "--kind", "turn", "--follow")
+	if r.code != 0 || r.out != "cuts the rope, and more\ncuts the bank\n" || !strings.Contains(r.err, word) {
+		t.Errorf("exit %d: a pipe got %q, stderr %q", r.code, r.out, r.err)
+	}
+}
+
+// TestEraser_LeavesWhatOthersWroteAlone: a file that somebody else has written to keeps
+// all of it.
+func TestEraser_LeavesWhatOthersWroteAlone(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "f")
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close() //nolint:errcheck // of a test
+	tr := &transcript{out: file, eraser: newEraser(file)}
+	for _, f := range []lm.Frame{token(1, 1, "ab"), reset(""), token(2, 1, "ax"), reset("")} {
+		if err := tr.take(f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, _ := os.ReadFile(path); string(got) != "ax" {
+		t.Errorf("after a reset: %q", got)
+	}
+	if _, err := file.WriteString("other"); err != nil {
+		t.Fatal(err)
+	}
+	if err := tr.take(token(3, 1, "b")); err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := os.ReadFile(path); string(got) != "axother\nb" {
+		t.Errorf("%q", got)
 	}
 }
 

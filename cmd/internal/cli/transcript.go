@@ -9,15 +9,18 @@ import (
 	lm "github.com/lighterman/lighterman"
 )
 
-// transcript prints a token stream where nothing can be taken back: after a reset
-// it prints nothing again that stands there already, and where the text takes
-// another way than before it begins a new line. Its methods may be called
-// concurrently.
+// transcript prints a token stream. After a reset it prints nothing again that stands
+// there already. Where the text takes another way than before it takes back what is not
+// the text of a file; elsewhere nothing can be taken back, and it begins a new line. Its
+// methods may be called concurrently.
 type transcript struct {
-	out   io.Writer
-	aside *screen // where a person reads what is no text; nil: nobody does
+	out    io.Writer
+	eraser *eraser
+	warn   io.Writer // is told of text that is not the answer's and stays; nil: a person sees it
+	aside  *screen   // where a person reads what is no text; nil: nobody does
 
 	mu    sync.Mutex
+	wrote int    // bytes
 	held  string // the text as of now
 	shown string // what stands on the last line begun
 	marks []mark // how long held was after each frame
@@ -38,7 +41,7 @@ func (t *transcript) take(f lm.Frame) error {
 	case lm.FrameToken:
 		t.held += f.Data
 		t.marks = append(t.marks, mark{f.Epoch, f.Seq, len(t.held)})
-		return t.catchUpLocked()
+		return t.catchUpLocked(false)
 	case lm.FrameReset:
 		t.resetLocked(f.Data)
 	case lm.FrameProgress:
@@ -69,17 +72,40 @@ func (t *transcript) resetLocked(after string) {
 	t.held = t.held[:length]
 }
 
-// catchUpLocked prints what of the text does not stand there yet.
-func (t *transcript) catchUpLocked() error {
+// catchUpLocked prints what of the text does not stand there yet; whole: the text is
+// all of it, and nothing else is to stand there.
+func (t *transcript) catchUpLocked(whole bool) error {
 	more, ok := strings.CutPrefix(t.held, t.shown)
-	switch {
-	case strings.HasPrefix(t.shown, t.held): // said again, and not yet further than before
-		return nil
-	case !ok: // it goes another way
-		more = "\n" + t.held
+	if !ok {
+		if !whole && strings.HasPrefix(t.shown, t.held) { // said again, and not yet further than before
+			return nil
+		}
+		more = t.turnLocked()
 	}
 	t.shown = t.held
-	_, err := io.WriteString(t.out, more)
+	return t.writeLocked(more)
+}
+
+// turnLocked makes room for a text that goes another way than what stands there, and
+// returns what is to be printed of it.
+func (t *transcript) turnLocked() string {
+	same := 0
+	for same < min(len(t.held), len(t.shown)) && t.held[same] == t.shown[same] {
+		same++
+	}
+	if t.eraser.erase(len(t.shown)-same, t.wrote) {
+		t.wrote -= len(t.shown) - same
+		return t.held[same:]
+	}
+	if t.warn != nil {
+		_, _ = io.WriteString(t.warn, "the text so far is not the answer's: it begins again on a new line\n")
+	}
+	return "\n" + t.held
+}
+
+func (t *transcript) writeLocked(text string) error {
+	n, err := io.WriteString(t.out, text)
+	t.wrote += n
 	return err
 }
 
@@ -89,10 +115,7 @@ func (t *transcript) end(r lm.Result) error {
 	defer t.mu.Unlock()
 	if r.Outcome == lm.Succeeded {
 		t.held = r.Text()
-		if len(t.held) < len(t.shown) { // what stands there is not the answer
-			t.closeLocked()
-		}
-		if err := t.catchUpLocked(); err != nil {
+		if err := t.catchUpLocked(true); err != nil {
 			return err
 		}
 		if t.shown == "" { // an empty answer is a line too
@@ -113,7 +136,7 @@ func (t *transcript) close() {
 
 func (t *transcript) closeLocked() {
 	if t.shown != "" {
-		_, _ = io.WriteString(t.out, "\n")
+		_ = t.writeLocked("\n")
 		t.shown = ""
 	}
 }
