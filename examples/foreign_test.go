@@ -92,6 +92,7 @@ func TestForeign_MalformedAmongGood(t *testing.T) {
 	}
 
 	want, wellMade := make(map[lm.TraceID]string), []lm.TraceID{}
+	long := make(map[string]bool) // entries that need not be read whole, by the start of their IDs
 	for i, row := range rows {
 		name := fmt.Sprintf("good-%d", i)
 		f.push("v", "1", "id", name, "kind", "chat", "body", good, "x_row", row.name)
@@ -103,7 +104,11 @@ func TestForeign_MalformedAmongGood(t *testing.T) {
 		if _, twice := want[id]; twice {
 			t.Fatalf("%s: two rows have ID %s", row.name, id)
 		}
-		want[id] = row.reason
+		if row.id == "" && len(strings.Join(row.fields, "")) > 5<<20 {
+			long["0-x"+entry] = true
+		} else {
+			want[id] = row.reason
+		}
 		fields := []string{"body", good, "x_n", strconv.Itoa(i)}
 		wellMade = append(wellMade, lm.TraceID("0-"+name), lm.TraceID("0-x"+f.push(fields...)+"-"+digest(fields...)[:8]))
 		if row.reason != "invalid_request" && !strings.Contains(page, "| `"+row.reason+"` |") {
@@ -118,6 +123,10 @@ func TestForeign_MalformedAmongGood(t *testing.T) {
 	}
 	for _, d := range letters {
 		reason, ours := want[d.ID]
+		if start := string(d.ID)[:strings.LastIndex(string(d.ID), "-")]; long[start] {
+			reason, ours = d.Reason, d.Reason == "body_too_large" || d.Reason == "invalid_field"
+			delete(long, start)
+		}
 		if !ours || d.Reason != reason || d.Queue != "default" {
 			t.Errorf("dead letter %s: %s, want %q", d.ID, d.Reason, reason)
 		}
@@ -130,8 +139,8 @@ func TestForeign_MalformedAmongGood(t *testing.T) {
 			t.Errorf("dead letter %s (%s): result %+v", d.ID, reason, f.result(d.ID))
 		}
 	}
-	for id, reason := range want {
-		t.Errorf("no dead letter %s (%s)", id, reason)
+	if len(want) > 0 || len(long) > 0 {
+		t.Errorf("no dead letters: %v, %v", want, long)
 	}
 	for _, id := range wellMade {
 		if r := f.result(id); r.Outcome != lm.Succeeded || r.Attempts != 1 || r.Crashes != 0 {
