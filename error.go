@@ -157,7 +157,10 @@ func (p *Parked) Error() string {
 }
 
 // Park returns the error with which a handler sets its operation aside until a
-// time: it holds no slot and no attempt is counted. The reason is shown.
+// time: it holds no slot and no attempt is counted. The reason is shown. The time is by
+// the worker's clock, and what is left until then is what Redis counts: a time made by
+// time.Now().Add(d) is right though that clock is off, one read from elsewhere is as
+// wrong as the clock.
 func Park(until time.Time, reason string) error { return &Parked{Until: until, Reason: reason} }
 
 // IllegalState is the ErrIllegal of a trace whose state is known.

@@ -39,9 +39,14 @@ type Request struct {
 	Body    json.RawMessage `json:"body,omitempty"`    // OpenAI JSON, kept byte for byte
 
 	Meta      map[string]string `json:"meta,omitempty"`       // the user's own, handed to the handler
-	NotBefore time.Time         `json:"not_before,omitzero"`  // earliest start; zero: now
-	Deadline  time.Time         `json:"deadline,omitzero"`    // expires then; zero: never
+	NotBefore time.Time         `json:"not_before,omitzero"`  // earliest start, by Redis' clock; zero: now
+	Deadline  time.Time         `json:"deadline,omitzero"`    // expires then, by Redis' clock; zero: never
 	Timeout   time.Duration     `json:"timeout_ns,omitempty"` // of each attempt; zero: 10 minutes
+
+	// In and DeadlineIn are NotBefore and Deadline as times from when Redis accepts the
+	// request. The producer's clock has no part in them, so they are right where it is off.
+	In         time.Duration `json:"in_ns,omitempty"`
+	DeadlineIn time.Duration `json:"deadline_in_ns,omitempty"`
 
 	// Retention is how long its trace, result and idempotency key are kept once it has
 	// ended, MinRetention to MaxRetention; zero: as long as the fleet keeps them. One that
@@ -85,6 +90,8 @@ func (r *Request) Validate() error {
 	}
 	check("body", r.validBody())
 	check("meta", r.validMeta())
+	check("in", validAfter(r.In, r.NotBefore, "not_before"))
+	check("deadline_in", validAfter(r.DeadlineIn, r.Deadline, "deadline"))
 	if r.Timeout < 0 {
 		check("timeout", fmt.Errorf("%s is negative", r.Timeout))
 	}
@@ -95,6 +102,17 @@ func (r *Request) Validate() error {
 func (r *Request) validRetention() error {
 	if r.Retention != 0 && (r.Retention < MinRetention || r.Retention > MaxRetention) {
 		return fmt.Errorf("%s; want 60s to 30d", r.Retention)
+	}
+	return nil
+}
+
+// validAfter checks a time from now, which stands for a time that is not given then.
+func validAfter(d time.Duration, at time.Time, field string) error {
+	switch {
+	case d < 0:
+		return fmt.Errorf("%s is negative", d)
+	case d > 0 && !at.IsZero():
+		return fmt.Errorf("give it or %s, not both", field)
 	}
 	return nil
 }

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
+	"time"
 
 	lm "github.com/lighterman/lighterman"
 )
@@ -151,7 +153,7 @@ func (s *Store) enqueueCall(ops []Operation, batch []int) call {
 			path = letters(op.Path)
 		}
 		width := len(c.args)
-		c.args = append(c.args, 0, string(op.ID), r.Queue, path, unixMS(r.NotBefore), unixMS(r.Deadline), []byte(r.Body), hash, flag(unique != ""))
+		c.args = append(c.args, 0, string(op.ID), r.Queue, path, when(r.NotBefore, r.In), when(r.Deadline, r.DeadlineIn), []byte(r.Body), hash, flag(unique != ""))
 		c.args = appendFields(c.args, r, unique)
 		if op.Followed {
 			c.args = append(c.args, "followed", 1)
@@ -159,6 +161,15 @@ func (s *Store) enqueueCall(ops []Operation, batch []int) call {
 		c.args[width] = len(c.args) - width
 	}
 	return c
+}
+
+// when is a time as enqueue takes it: unix ms, or with a plus ms from the server's now,
+// rounded up.
+func when(at time.Time, after time.Duration) any {
+	if after > 0 {
+		return "+" + strconv.FormatInt((after+time.Millisecond-1).Milliseconds(), 10)
+	}
+	return unixMS(at)
 }
 
 // appendFields lists the trace fields that come from a request; body, times and

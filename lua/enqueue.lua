@@ -24,8 +24,8 @@
 --   2 id
 --   3 queue
 --   4 path       state letters from RECEIVED: R, RQ, RPQ
---   5 due        unix ms of its start; 0 now
---   6 deadline   unix ms; 0 none
+--   5 due        unix ms of its start, with a leading + ms from now; 0 now
+--   6 deadline   likewise; 0 none
 --   7 body       the request
 --   8 hash       of the request; empty when its ID is minted and it has no key
 --   9 keyed      1 when unique is its idempotency key's
@@ -42,6 +42,12 @@ local n = ARGV[1]
 local limit = tonumber(ARGV[2])
 local now = clock()
 
+-- at(text): a time in ms; with a leading + counted from now.
+local function at(text)
+  local after = string.match(text, '^%+(%d+)$')
+  return after and now + tonumber(after) or tonumber(text)
+end
+
 local function one(k, a)
   local keys = {
     trace = KEYS[k + 1],
@@ -56,8 +62,8 @@ local function one(k, a)
   local id = ARGV[a + 2]
   local queue = ARGV[a + 3]
   local path = ARGV[a + 4]
-  local due = tonumber(ARGV[a + 5])
-  local deadline = ARGV[a + 6]
+  local due = at(ARGV[a + 5])
+  local deadline = at(ARGV[a + 6])
   local body = ARGV[a + 7]
   local hash = ARGV[a + 8]
   local keyed = ARGV[a + 9] == '1'
@@ -97,11 +103,11 @@ local function one(k, a)
   if waits then
     add('not_before', due)
   end
-  if deadline ~= '0' then
+  if deadline ~= 0 then
     add('deadline', deadline)
   end
   -- First what can fail of another type: after it nothing can.
-  if deadline ~= '0' then
+  if deadline ~= 0 then
     redis.call('ZADD', deadlines, deadline, id)
   end
   if waits then

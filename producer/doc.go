@@ -9,6 +9,10 @@
 // the first request of a partition leaves at once, what arrives while it is
 // under way leaves together after it.
 //
+// Request.In and Request.DeadlineIn are counted by Redis from when it accepts the
+// request, so a producer whose clock is off may use them. NotBefore and Deadline are
+// compared with the clock of Redis as they are.
+//
 // # Waiting
 //
 // A notice in a Redis stream says that an operation has ended. It is a hint and

@@ -78,7 +78,7 @@ func (f *enqueueFlags) add(cmd *cobra.Command) {
 	fs.StringVar(&r.Thread, "thread", "", "conversation")
 	fs.StringVar(&r.Run, "run", "", "run of an agent")
 	fs.StringVar(&r.Agent, "agent", "", "agent")
-	fs.DurationVar(&f.in, "in", 0, "start after this time, as 90s")
+	fs.DurationVar(&f.in, "in", 0, "start after this time, as 90s, by the clock of Redis")
 	fs.StringVar(&f.at, "at", "", "start at this time, as 2026-11-21T18:00:00Z")
 	fs.StringVar(&f.deadline, "deadline", "", "give up at this time, as 2026-11-21T18:00:00Z, or after a time, as 90s; outcome expired")
 	fs.StringVar(&f.retained, "retention", "", "keep the result, and know a repeat, so long after the end, as 12h or 7d; 60s to 30d (default deliver.result_retention of the workers)")
@@ -155,7 +155,7 @@ func (f *enqueueFlags) readDeadline() error {
 		if after <= 0 {
 			return usagef("--deadline %s: want a time to come", f.deadline)
 		}
-		f.template.Deadline = time.Now().Add(after)
+		f.template.DeadlineIn = after
 		return nil
 	}
 	at, err := time.Parse(time.RFC3339, f.deadline)
@@ -189,7 +189,7 @@ func (f *enqueueFlags) run(cmd *cobra.Command, cfg *config.Config, args []string
 	ctx, cancel := interruptible()
 	defer cancel()
 	if f.in > 0 {
-		f.template.NotBefore = time.Now().Add(f.in)
+		f.template.In = f.in
 	}
 	if err := f.checkOut(cmd.InOrStdin()); err != nil {
 		return err
