@@ -42,7 +42,9 @@ func Tools(names ...string) CallOption {
 func NoTools() CallOption { return Tools() }
 
 // Silent keeps what the model says from those who follow the operation: a call whose
-// answer is not the result, as a classification.
+// answer is not the result, as a classification. Of a handler's steps one is streamed, the
+// first that is not silent: where the last call is the answer, all before it are silent,
+// else followers see the first one's text and the answer only whole, at the end.
 func Silent() CallOption { return func(o *callOptions) { o.silent = true } }
 
 // Model calls that model or pool, whatever the request and the body name.
