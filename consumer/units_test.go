@@ -343,3 +343,21 @@ func TestReader_ExpectsLongEntriesWhereSomeCame(t *testing.T) {
 		t.Error("a lost reply may have been a long one")
 	}
 }
+
+// TestDoubts_AreBounded: of one partition no more than mostDoubts, none with a body.
+func TestDoubts_AreBounded(t *testing.T) {
+	var d doubts
+	for i := range mostDoubts + 50 {
+		d.add([]lua.Entry{{ID: "1-1", Fields: []string{"body", strings.Repeat("b", i)}}})
+	}
+	d.add([]lua.Entry{{ID: "1-1", Stream: lua.Stream{Partition: 1}, Fields: []string{"t", "1-a"}}})
+	got := d.take(0)
+	if len(got) != mostDoubts || len(d.take(0)) != 0 || len(d.take(1)) != 1 {
+		t.Fatalf("%d are remembered, want %d", len(got), mostDoubts)
+	}
+	for _, e := range got {
+		if _, own := e.Own(); !own {
+			t.Fatalf("a body is remembered: %+v", e)
+		}
+	}
+}

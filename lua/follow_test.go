@@ -2,6 +2,7 @@ package lua
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -205,6 +206,28 @@ func TestReadFrames_InPagesAndBlocking(t *testing.T) {
 			if n != 5 {
 				e.Errorf("%d frames", n)
 			}
+		}
+	})
+}
+
+// TestFrame_AStreamHoldsTenThousandAtMost: the oldest frames of a long text make room,
+// about, and what was written last is there.
+func TestFrame_AStreamHoldsTenThousandAtMost(t *testing.T) {
+	each(t, func(e *env) {
+		claim := e.claimed("w1", "0-a")
+		var last uint64
+		for range 3 {
+			frames := make([]lm.Frame, 4000)
+			for i := range frames {
+				last++
+				frames[i] = lm.Frame{Seq: last, Type: lm.FrameToken, Data: "x"}
+			}
+			must(e, e.s.Frames(ctx, claim, frames))
+		}
+		key := e.s.keys.out("0-a")
+		newest := e.rdb.XRevRangeN(ctx, key, "+", "-", 1).Val()
+		if n := e.rdb.XLen(ctx, key).Val(); n > framesKept+100 || len(newest) != 1 || newest[0].Values["seq"] != strconv.FormatUint(last, 10) {
+			e.Errorf("%d frames are kept, the last is %v", n, newest)
 		}
 	})
 }
