@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"fmt"
 	"maps"
 	"math"
 	"slices"
@@ -21,6 +22,7 @@ type ledger struct {
 	quarantine       int64
 	kind, credential string // of the quarantine
 	quarantined      int64  // when it began
+	limited          limited
 	window           [buckets + 1]minute
 	holds            map[string]hold
 	seen             map[string]call // by replay key
@@ -53,6 +55,44 @@ type refusal struct {
 // minute is one bucket of the window of requests and tokens.
 type minute struct{ slot, requests, tokens int64 }
 
+// limited is the last refusal by a limit, a budget or a quota since the last admission:
+// when it ends (0: never), and until when it is shown.
+type limited struct {
+	reason       Reason
+	until, shown int64
+}
+
+// limitedShown is for how long a refusal is shown that no time ends: it is a matter of
+// its call.
+const limitedShown = 10 * time.Minute
+
+// note keeps a refusal by what is declared of the model.
+func (l *ledger) note(now int64, reason Reason, until int64) {
+	l.limited = limited{reason: reason, until: until, shown: until}
+	if until == 0 {
+		l.limited.shown = now + limitedShown.Milliseconds()
+	}
+}
+
+// String is the note as Redis keeps it.
+func (n limited) String() string {
+	if n.reason == "" {
+		return ""
+	}
+	return fmt.Sprintf("%s %d %d", n.reason, n.until, n.shown)
+}
+
+// parseLimited reads such a note; one that cannot be read is none.
+func parseLimited(note string) (n limited) {
+	if note == "" {
+		return limited{}
+	}
+	if _, err := fmt.Sscan(note, &n.reason, &n.until, &n.shown); err != nil {
+		return limited{}
+	}
+	return n
+}
+
 // hold is a reservation; token tells whose call it is.
 type hold struct {
 	tokens, cost, slot, until int64
@@ -72,7 +112,7 @@ func newLedger() *ledger {
 	return &ledger{holds: make(map[string]hold), seen: make(map[string]call), waste: make(map[string]int64)}
 }
 
-// admit decides as admit.lua does and writes nothing where it refuses.
+// admit decides as admit.lua does, and where a limit refuses writes only that down.
 func (l *ledger) admit(now int64, on *account, a lua.Admission) lua.Admitted {
 	token := lua.CallToken(a.Owner, a.Key)
 	known := l.seen[a.Key]
@@ -84,7 +124,7 @@ func (l *ledger) admit(now int64, on *account, a lua.Admission) lua.Admitted {
 		return lua.Admitted{Reason: string(reason), Until: atMS(until)}
 	}
 	after, _, probe, _ := l.lease(now, token, a.Lease.Milliseconds())
-	l.breaker = after
+	l.breaker, l.limited = after, limited{}
 	until, slot := now+a.Lease.Milliseconds(), slotOf(now, a.Window)
 	name := reservationName(token, a.Tokens, a.CostNano, slot)
 	if a.RPM+a.TPM+a.Concurrent > 0 || a.BudgetNano+a.Quota > 0 {
@@ -128,6 +168,25 @@ func (l *ledger) hold(now int64, h lua.Holding) bool {
 
 // refuse is the first reason in their order, and until when; 0: for good.
 func (l *ledger) refuse(now int64, on *account, a lua.Admission, token string) (Reason, int64) {
+	if reason, until := l.usedUp(now, a); reason != "" {
+		l.note(now, reason, until)
+		return reason, until
+	}
+	if reason, until := l.aside(now, on, a, token); reason != "" {
+		return reason, until
+	}
+	if reason, until := l.full(now, len(l.holds), a); reason != "" {
+		l.note(now, reason, until)
+		return reason, until
+	}
+	if l.disabled {
+		return ReasonManual, 0
+	}
+	return "", 0
+}
+
+// usedUp tells what is used up of the running periods.
+func (l *ledger) usedUp(now int64, a lua.Admission) (Reason, int64) {
 	budget, quota := Period(a.BudgetPeriod), Period(a.QuotaPeriod)
 	switch {
 	case a.BudgetNano > 0 && a.CostNano > a.BudgetNano:
@@ -139,6 +198,11 @@ func (l *ledger) refuse(now int64, on *account, a lua.Admission, token string) (
 	case a.Quota > 0 && l.quota.at(now, quota)+1 > a.Quota:
 		return ReasonQuota, quota.End(atMS(now)).UnixMilli()
 	}
+	return "", 0
+}
+
+// aside tells what sets the model aside.
+func (l *ledger) aside(now int64, on *account, a lua.Admission, token string) (Reason, int64) {
 	if cold := max(l.cooldown, on.cooldown); cold > now {
 		return ReasonQuota, cold
 	}
@@ -155,7 +219,7 @@ func (l *ledger) refuse(now int64, on *account, a lua.Admission, token string) (
 	if _, ok, _, until := l.lease(now, token, 0); !ok {
 		return ReasonErrorThreshold, until
 	}
-	return l.full(now, len(l.holds), a)
+	return "", 0
 }
 
 // full tells the limits that a call would pass.
@@ -185,8 +249,6 @@ func (l *ledger) full(now int64, running int, a lua.Admission) (Reason, int64) {
 		return ReasonRequestLimit, freed(requests+1-rpm, func(m minute) int64 { return m.requests })
 	case a.Concurrent > 0 && running+1 > a.Concurrent: // who gives a place back brings one of these back
 		return ReasonRequestLimit, now + 10_000
-	case l.disabled:
-		return ReasonManual, 0
 	}
 	return "", 0
 }
@@ -348,7 +410,7 @@ func grow(now, old int64, by time.Duration) (int64, bool) {
 // reset is what a person does about a cold model.
 func (l *ledger) reset(on *account) {
 	l.breaker = breaker{epoch: l.epoch + 1}
-	l.cooldown, l.quarantine, l.kind, l.credential, l.quarantined = 0, 0, "", "", 0
+	l.cooldown, l.quarantine, l.kind, l.credential, l.quarantined, l.limited = 0, 0, "", "", 0, limited{}
 	on.cooldown, on.quarantine, on.kind, on.credential, on.refused = 0, 0, "", "", refusal{}
 }
 

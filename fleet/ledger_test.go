@@ -293,7 +293,7 @@ func (w *walk) compare() {
 		}
 	}
 	if m["circuit"] != open || m["probe_token"] != w.l.probe || m["quarantine_kind"] != w.l.kind || b["quarantine_kind"] != w.on.kind ||
-		m["quarantine_credential"] != w.l.credential || b["refused_credential"] != w.on.refused.credential || strings.TrimPrefix(b["refused_model"], "{lm:fleet}:model:") != w.on.refused.model {
+		m["quarantine_credential"] != w.l.credential || m["limited"] != w.l.limited.String() || b["refused_credential"] != w.on.refused.credential || strings.TrimPrefix(b["refused_model"], "{lm:fleet}:model:") != w.on.refused.model {
 		w.Errorf("circuit %q probe %q kinds %q %q, want %q %q %q %q", m["circuit"], m["probe_token"], m["quarantine_kind"], b["quarantine_kind"], open, w.l.probe, w.l.kind, w.on.kind)
 	}
 	for field, want := range map[string]int64{

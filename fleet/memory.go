@@ -337,7 +337,7 @@ func (y *memory) LockHolder(context.Context) (lua.Lock, error) {
 
 // fields are a ledger as Redis keeps it.
 func (l *ledger) fields() hash {
-	h := hash{"probe_owner": l.probe, "failed_kind": string(l.failedKind), "quarantine_kind": l.kind, "quarantine_credential": l.credential}
+	h := hash{"probe_owner": l.probe, "failed_kind": string(l.failedKind), "quarantine_kind": l.kind, "quarantine_credential": l.credential, "limited": l.limited.String()}
 	if l.open {
 		h["circuit"] = string(CircuitOpen)
 	}

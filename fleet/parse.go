@@ -35,6 +35,9 @@ func modelState(h, backend hash, ours concerns, now time.Time, by lua.Breaker) M
 		QuotaUsed: h.num("quota_used"), QuotaStart: h.at("quota_start"), BudgetUsed: usd(h.num("budget_used")), BudgetStart: h.at("budget_start"),
 		LastRequest: h.at("last_request"), LastFailure: h.at("last_failure"),
 	}
+	if n := parseLimited(h["limited"]); n.shown > now.UnixMilli() {
+		s.LimitedBy, s.LimitedUntil, s.LimitedShown = n.reason, atMS(n.until), atMS(n.shown)
+	}
 	if by := h["quarantine_credential"]; by != "" && !ours(by) {
 		s.QuarantineUntil, s.QuarantineKind = time.Time{}, ""
 	}

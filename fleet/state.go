@@ -86,6 +86,12 @@ type ModelState struct {
 	QuarantineScope AsideScope `json:"quarantine_scope,omitempty"` // the same
 	QuarantineKind  string     `json:"quarantine_kind,omitempty"`  // unauthorized or model_not_found
 
+	// LimitedBy is why a limit, a budget or a quota refused a call when none was admitted
+	// since; until when, zero: that call fits never; and until when that is told.
+	LimitedBy    Reason    `json:"limited_by,omitempty"`
+	LimitedUntil time.Time `json:"limited_until,omitzero"`
+	LimitedShown time.Time `json:"-"`
+
 	Requests    int64     `json:"requests"` // in all
 	Errors      int64     `json:"errors"`   // of them
 	ErrorRate   float64   `json:"error_rate"`

@@ -7,11 +7,14 @@ import "time"
 // read it, so that they never tell different things.
 type Usability struct {
 	// Usable: calls may be sent. With a Reason not all of them: a half-open circuit
-	// takes one probe.
+	// takes one probe, a limit what is left of it.
 	Usable bool
 	// Probe: its circuit is half-open, and a call needs the fleet's admission as its
 	// probe.
 	Probe bool
+	// Limited: a limit, a budget or a quota refused the last call that asked. It holds
+	// against no other call: a later or smaller one may be admitted.
+	Limited bool
 	// Reason is what holds against it, the first in the order of the reasons; empty:
 	// nothing, it takes all calls.
 	Reason Reason
@@ -30,23 +33,23 @@ const (
 	AsideModel    AsideScope = "model"    // its own calls: circuit, cooldown, quarantine, or its backend does not have it
 	AsideBackend  AsideScope = "backend"  // all models of its backend: a pause, a refused credential
 	AsideOperator AsideScope = "operator" // a person's order, or a declared window
-	AsideBudget   AsideScope = "budget"   // what is declared for a period is used up: money or requests
+	AsideBudget   AsideScope = "budget"   // what is declared is used up: money, requests, tokens or places
 )
 
 // Absent reports whether the model is not there to be called at all: then no
 // pool's policy keeps a session at it.
 func (u Usability) Absent() bool { return u.Reason == ReasonMissing || u.Reason == ReasonUnauthorized }
 
-// Status is whether the model takes all calls.
+// Status is whether the model takes all calls, as far as its limits leave room.
 func (u Usability) Status() Status {
-	if u.Reason == "" {
+	if u.Reason == "" || u.Limited {
 		return Active
 	}
 	return Standby
 }
 
-// Usability is a pure function of the model's record and the time. Limits that
-// calls may pass in the next moment are told by Admit alone.
+// Usability is a pure function of the model's record and the time. Of limits it tells
+// what refused the last call that asked; whether the next one passes Admit alone tells.
 func (m *Model) Usability(now time.Time) Usability {
 	if d := m.Drift(now); d.Excludes() {
 		return absentBy(d)
@@ -77,6 +80,9 @@ func (m *Model) Usability(now time.Time) Usability {
 	}
 	if u.Probe && u.Reason == "" {
 		u.Reason, u.Scope, u.Until, u.All = ReasonErrorThreshold, AsideModel, s.OpenUntil, u.All.with(ReasonErrorThreshold)
+	}
+	if u.Reason == "" && s.LimitedBy != "" && s.LimitedShown.After(now) {
+		u.Limited, u.Reason, u.Scope, u.Until, u.All = true, s.LimitedBy, AsideBudget, s.LimitedUntil, u.All.with(s.LimitedBy)
 	}
 	return u
 }

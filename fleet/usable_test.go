@@ -22,14 +22,15 @@ func TestUsability_ByState(t *testing.T) {
 	}
 	cool := func(d time.Duration) ModelState { return ModelState{CooldownUntil: noon.Add(d)} }
 	for _, c := range []struct {
-		name  string
-		m     Model
-		why   Reason
-		told  Reason // its deactivation reason
-		whose AsideScope
-		until time.Time
-		soft  bool // usable all the same
-		probe bool
+		name   string
+		m      Model
+		why    Reason
+		told   Reason // its deactivation reason
+		whose  AsideScope
+		until  time.Time
+		soft   bool // usable all the same
+		probe  bool
+		active bool // and active
 	}{
 		{name: "nobody used it", m: Model{Spec: spec}},
 		{name: "open", m: Model{State: open(time.Minute)}, why: ReasonErrorThreshold, told: ReasonErrorThreshold, whose: AsideModel, until: minute},
@@ -54,6 +55,8 @@ func TestUsability_ByState(t *testing.T) {
 		{name: "budget of yesterday", m: Model{Spec: spec, State: ModelState{BudgetUsed: 20, BudgetStart: noon.Add(-12*time.Hour - 1)}}},
 		{name: "nearly", m: Model{Spec: spec, State: ModelState{BudgetUsed: 19.99, BudgetStart: noon, QuotaUsed: 9, QuotaStart: noon}}},
 		{name: "quota", m: Model{Spec: spec, State: ModelState{QuotaUsed: 10, QuotaStart: noon}}, why: ReasonQuota, told: ReasonQuota, whose: AsideBudget, until: time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC)},
+		{name: "a limit refused a call", m: Model{State: ModelState{LimitedBy: ReasonBudget, LimitedUntil: hour, LimitedShown: hour}}, why: ReasonBudget, told: ReasonBudget, whose: AsideBudget, until: hour, soft: true, active: true},
+		{name: "and it cools down", m: Model{State: ModelState{LimitedBy: ReasonBudget, LimitedUntil: hour, LimitedShown: hour, CooldownUntil: minute}}, why: ReasonCooldown, told: ReasonQuota, whose: AsideModel, until: minute},
 		{name: "missing", m: Model{seen: seen(sighting{listed: true}, good), State: open(time.Minute)}, why: ReasonMissing, told: ReasonMissing, whose: AsideModel},
 		{name: "its backend's credential is refused", m: Model{seen: seen(sighting{}, lua.Observation{Tried: noon, Strikes: 2, Kind: "unauthorized"})}, why: ReasonUnauthorized, told: ReasonUnauthorized, whose: AsideBackend},
 	} {
@@ -64,7 +67,7 @@ func TestUsability_ByState(t *testing.T) {
 		if c.why != "" && !got.All.Has(c.why) || c.why == "" && got.All != 0 {
 			t.Errorf("%s: in all %b", c.name, got.All)
 		}
-		if reason, until := c.m.Standby(noon); reason != c.told || !until.Equal(c.until) || (got.Status() == Active) != (c.told == "") {
+		if reason, until := c.m.Standby(noon); reason != c.told || !until.Equal(c.until) || (got.Status() == Active) != (c.told == "" || c.active) {
 			t.Errorf("%s: told as %s until %s, %s", c.name, reason, until, got.Status())
 		}
 	}

@@ -5,7 +5,8 @@
 -- answered alike and counted once. A worker that dies afterwards leaves lease and
 -- reservation to their expiry: the next admission, given or refused, takes back what
 -- has expired, 1,000 calls at a time. The request stays counted, for it may have been
--- made.
+-- made. What a limit, a budget or a quota refuses is noted on the model's hash, for
+-- people to see; the next admission takes the note away.
 --
 -- KEYS
 --   1 model      the model's hash
@@ -62,7 +63,7 @@ local publish = ARGV[16]
 local now = clock()
 
 local m = redis.call('HMGET', model, 'circuit', 'epoch', 'open_until', 'probe_token', 'probe_until', 'cooldown_until',
-  'quarantine_until', 'disabled', 'held_cost', 'budget_used', 'budget_start', 'quota_used', 'quota_start', 'quarantine_credential')
+  'quarantine_until', 'disabled', 'held_cost', 'budget_used', 'budget_start', 'quota_used', 'quota_start', 'quarantine_credential', 'limited')
 local b = redis.call('HMGET', backend, 'cooldown_until', 'quarantine_until', 'quarantine_credential')
 local function num(v) return tonumber(v) or 0 end
 local current = redis.call('GET', version) or '0'
@@ -78,6 +79,20 @@ local done = string.sub(admitted or '', 1, 1) == 'D' and 'D' or ''
 
 local function no(reason, at)
   return { 'NO', now, current, reason, at }
+end
+
+-- full refuses by what is declared of the model, and notes REASON UNTIL SHOWN. What no
+-- time ends is a matter of that call, and shown for a while only. A server that refuses
+-- the note, being out of memory, changes nothing of the answer.
+local function full(reason, at)
+  local note = string.format('%s %.0f %.0f', reason, at, at > 0 and at or now + 600000)
+  if note ~= m[15] then
+    redis.pcall('HSET', model, 'limited', note)
+    if m[8] ~= '1' then
+      redis.pcall('PEXPIRE', model, model_keep)
+    end
+  end
+  return no(reason, at)
 end
 
 -- What crashed workers held goes back, also where this call is then refused: else their
@@ -114,15 +129,15 @@ end
 if budget > 0 then
   local spent = used(m[11], m[10], budget_period)
   if cost > budget then
-    return no('budget_exceeded', 0)
+    return full('budget_exceeded', 0)
   elseif spent + cost > budget then
-    return no('budget_exceeded', next_start(budget_period))
+    return full('budget_exceeded', next_start(budget_period))
   elseif spent + held_cost + cost > budget then -- the calls under way may leave some of it
-    return no('budget_exceeded', now + 1000)
+    return full('budget_exceeded', now + 1000)
   end
 end
 if quota > 0 and used(m[13], m[12], quota_period) + 1 > quota then
-  return no('quota_exhausted', next_start(quota_period))
+  return full('quota_exhausted', next_start(quota_period))
 end
 local cold = math.max(num(m[6]), num(b[1]))
 if cold > now then
@@ -174,22 +189,25 @@ end
 
 if tpm > 0 then
   if tokens > tpm then
-    return no('token_limit', 0)
+    return full('token_limit', 0)
   elseif sum + tokens > tpm then
-    return no('token_limit', freed(3, sum + tokens - tpm))
+    return full('token_limit', freed(3, sum + tokens - tpm))
   end
 end
 if rpm > 0 and requests + 1 > rpm then
-  return no('request_limit', freed(2, requests + 1 - rpm))
+  return full('request_limit', freed(2, requests + 1 - rpm))
 end
 if concurrent > 0 and running + 1 > concurrent then -- who gives a place back brings one of these back
-  return no('request_limit', now + 10000)
+  return full('request_limit', now + 10000)
 end
 if m[8] == '1' then
   return no('manual', 0)
 end
 
 until_ms = now + lease
+if m[15] and m[15] ~= '' then
+  redis.call('HDEL', model, 'limited')
+end
 member = string.format('%s:%.0f:%.0f:%.0f', token, tokens, cost, slot)
 if rpm + tpm + concurrent + budget + quota > 0 then
   redis.call('ZADD', holds, until_ms, member)

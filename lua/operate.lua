@@ -35,7 +35,8 @@ elseif what == 'enable' then
 else
   redis.call('HINCRBY', model, 'epoch', 1)
   redis.call('HSET', model, 'circuit', '', 'failures', 0, 'failed_at', 0, 'failed_kind', '', 'opened', 0, 'open_until', 0, 'cooldown_until', 0,
-    'quarantine_until', 0, 'quarantine_kind', '', 'quarantine_credential', '', 'quarantine_at', 0, 'probe_token', '', 'probe_owner', '', 'probe_until', 0)
+    'quarantine_until', 0, 'quarantine_kind', '', 'quarantine_credential', '', 'quarantine_at', 0, 'probe_token', '', 'probe_owner', '', 'probe_until', 0,
+    'limited', '')
   for i = 0, 11 do
     redis.call('HDEL', model, 'b' .. i)
   end

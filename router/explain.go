@@ -17,6 +17,9 @@ type Verdict struct {
 	Scope fleet.AsideScope `json:"scope,omitempty"`
 	Until time.Time        `json:"until,omitzero"`
 	Probe bool             `json:"probe,omitempty"`
+	// Limited is what refused the last call that asked the chosen member, until Until: this
+	// one may be refused too.
+	Limited fleet.Reason `json:"limited,omitempty"`
 }
 
 // Explanation is a decision with its reasons. Err is empty when there is a member.
@@ -52,12 +55,15 @@ func Explain(snap *fleet.Snapshot, pool *fleet.Pool, ask *Ask, session fleet.Ses
 		switch {
 		case i == d.Seat:
 			v.Reason = d.Reason
+			if s.Limited {
+				v.Limited, v.Scope, v.Until = s.Reason, s.Scope, s.Until
+			}
 		case v.Reason != Healthy:
 		case tried.Failed.Has(i) && !s.Absent():
 			v.Reason = WasTried
 		case s.refused:
 			v.Reason, v.Until = WasRefused, s.Until
-		case !s.Usable:
+		case !s.Usable || s.Limited:
 			v.Reason, v.Scope, v.Until = Reason(s.Reason), s.Scope, s.Until
 		}
 		e.Members = append(e.Members, v)
@@ -65,11 +71,11 @@ func Explain(snap *fleet.Snapshot, pool *fleet.Pool, ask *Ask, session fleet.Ses
 	return e
 }
 
-// ModelHealth says how a model stands: Healthy, or why it takes no calls and until
-// when; zero: until a person or a listing says otherwise. See fleet.Usability.
+// ModelHealth says how a model stands: Healthy, or why it takes no calls, or refused the
+// last one, and until when; zero: until a person or a listing says otherwise. See fleet.Usability.
 func ModelHealth(m *fleet.Model, now time.Time) (Reason, time.Time) {
 	u := m.Usability(now)
-	if u.Usable {
+	if u.Usable && !u.Limited {
 		return Healthy, time.Time{}
 	}
 	return Reason(u.Reason), u.Until

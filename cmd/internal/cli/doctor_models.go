@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/lighterman/lighterman/fleet"
 )
@@ -45,7 +46,7 @@ func (d *doctor) backends(ctx context.Context) {
 func (d *doctor) setAside(state fleet.SystemState) {
 	var aside []string
 	for _, m := range state.Models {
-		if m.Reason != "" && m.Scope != fleet.AsideOperator && m.Reason != fleet.ReasonMissing { // LM023 tells those
+		if m.Reason != "" && m.Scope != fleet.AsideOperator && m.Reason != fleet.ReasonMissing && !passing(m, state.At) { // LM023 tells those
 			aside = append(aside, m.ID+": "+reasonText(m, state.At))
 		}
 	}
@@ -55,6 +56,12 @@ func (d *doctor) setAside(state fleet.SystemState) {
 	}
 	d.say("LM024", "set aside", sevWarning, strings.Join(aside, "; "),
 		"unauthorized: the credential, or what it may use; else it ends by itself; lighterman models reset MODEL ends it now, but for budgets")
+}
+
+// passing reports whether a limit is what holds, and gives way within a minute by itself:
+// a busy model is no finding.
+func passing(m fleet.ModelView, now time.Time) bool {
+	return m.LimitedBy != "" && m.LimitedBy == m.SetAside && m.Until.After(now) && m.Until.Sub(now) <= time.Minute
 }
 
 func (d *doctor) models(snap *fleet.Snapshot, m *fleet.Manager) {

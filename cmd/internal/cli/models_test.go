@@ -156,3 +156,35 @@ func TestModels_ABarredBackendShows(t *testing.T) {
 		t.Errorf("after reset: %s", out)
 	}
 }
+
+// A budget whose rest no call fits in is neither used up nor invisible.
+func TestModels_WhatABudgetRefusesShows(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	s := on(t, server)
+	budget := fleet.Budget{USD: 2, Period: fleet.Monthly}
+	s = s.with("LIGHTERMAN_CONFIG=" + s.file("monthly.yaml", strings.Replace(modelsFile, "{usd: 2, period: daily_utc}", "{usd: 2, period: monthly}", 1)))
+	m, err := fleet.New(storeOf(t, server), fleet.Options{Spec: fleet.Spec{Models: []fleet.ModelSpec{{ID: "small", Backend: "sim", Budget: budget}, {ID: "sim", Backend: "sim"}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Load(background); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Record(background, fleet.Outcome{Model: "small", Backend: "sim", CostUSD: 1.9}); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := m.Admit(background, fleet.Admission{Model: "small", Key: "1", Cost: 0.2}); err != nil || got.OK {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	for _, command := range [][]string{{"models"}, {"pools"}, {"pools", "explain", "chat"}, {"pools", "explain", "small"}, {"doctor"}} {
+		r := s.run(append([]string{"lighterman"}, command...)...)
+		if !containsAll(r.out, []string{"budget_exceeded"}) {
+			t.Errorf("%v: %s%s", command, r.out, r.err)
+		}
+	}
+	state := decode[fleet.SystemState](t, s.run("lighterman", "models", "-o", "json").ok())
+	if v := state.Models[0]; v.Status != fleet.Active || v.SetAside != fleet.ReasonBudget || !v.Until.Equal(fleet.Monthly.End(state.At)) {
+		t.Errorf("json: %+v", v)
+	}
+}

@@ -227,6 +227,9 @@ func printExplanation(cmd *cobra.Command, e router.Explanation, session fleet.Se
 	t := newTable(out, "MEMBER", "ROLE", "WEIGHT", "WHY")
 	for _, m := range e.Members {
 		why := healthText(m.Reason, m.Until)
+		if m.Limited != "" {
+			why = fmt.Sprintf("%s, if it fits: %s", m.Reason, healthText(router.Reason(m.Limited), m.Until))
+		}
 		if m.Probe {
 			why += " (half-open: one probe)"
 		}
