@@ -131,7 +131,7 @@ func TestEraser_LeavesWhatOthersWroteAlone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer file.Close() //nolint:errcheck // of a test
+	defer file.Close()
 	tr := &transcript{out: file, eraser: newEraser(file)}
 	for _, f := range []lm.Frame{token(1, 1, "ab"), reset(""), token(2, 1, "ax"), reset("")} {
 		if err := tr.take(f); err != nil {
