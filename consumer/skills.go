@@ -23,7 +23,7 @@ func (s *Serves) runs(target string) bool {
 	case lm.WaitKind:
 		return slices.Contains(s.Kinds, name)
 	case lm.WaitKnown:
-		return slices.Contains(s.Models, name)
+		return lm.HasModel(name, s.Models)
 	case lm.WaitReal:
 		return s.Real
 	}

@@ -6,34 +6,10 @@ import (
 	lm "github.com/lighterman/lighterman"
 )
 
-// match finds a declared name among offerings: as it is, else by its normal form
-// where exactly one offering has that; -1: it is not there, or nobody can say which
-// it is.
+// match finds a declared name among offerings, as lighterman.MatchModel says; -1: it is
+// not there, or nobody can say which it is.
 func match(name string, offerings []offered) int {
-	for i := range offerings {
-		if offerings[i].Name == name {
-			return i
-		}
-	}
-	found, want := -1, normal(name)
-	for i := range offerings {
-		if normal(offerings[i].Name) != want {
-			continue
-		}
-		if found >= 0 {
-			return -1
-		}
-		found = i
-	}
-	return found
-}
-
-// normal is a name without what APIs add to or take off one and the same model:
-// Gemini's models/, Ollama's :latest, and case.
-func normal(name string) string {
-	name = strings.ToLower(name)
-	name = strings.TrimPrefix(name, "models/")
-	return strings.TrimSuffix(name, ":latest")
+	return lm.MatchModel(name, offerings, func(o *offered) string { return o.Name })
 }
 
 // offered is an offering as it is kept: missed counts the listings since the last

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	lm "github.com/lighterman/lighterman"
 )
@@ -75,5 +76,24 @@ func TestSettle_KeepsNothingThatIsNoName(t *testing.T) {
 	}
 	if got := settle(nil, fresh); len(got) != offeringsMost {
 		t.Errorf("%d are kept", len(got))
+	}
+}
+
+// TestFind_TakesWhatOneModelAloneMeans: a request's model, as it is and normalised.
+func TestFind_TakesWhatOneModelAloneMeans(t *testing.T) {
+	t.Parallel()
+	spec := Spec{Pools: []PoolSpec{{ID: "Fast", Members: []Member{{Model: "ollama/big:latest"}}}, {ID: "both", Members: []Member{{Model: "x"}}}}}
+	for _, id := range []string{"ollama/big:latest", "x", "BOTH", "a", "A"} {
+		spec.Models = append(spec.Models, ModelSpec{ID: id, Backend: "b", Name: id})
+	}
+	snap := NewSnapshot(1, time.Now(), spec, nil)
+	for name, want := range map[string]string{"ollama/big": "ollama/big:latest", "ollama/big:latest": "ollama/big:latest", "fast": "Fast", "both": "both", "a": "a", "ollama/bigger": "", "Both": "", "": ""} {
+		got := ""
+		if p := snap.Find(name); p != nil {
+			got = p.Spec.ID
+		}
+		if got != want {
+			t.Errorf("%q: %q, want %q", name, got, want)
+		}
 	}
 }

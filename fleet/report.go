@@ -84,10 +84,8 @@ func (s *Snapshot) Defaults(named map[Capability]string, now time.Time) []Defaul
 // unfit says why a model or pool is no default for a kind of call; empty: it is.
 func (s *Snapshot) unfit(name string, kind Capability, now time.Time) string {
 	members := []int{}
-	if p := s.Pool(name); p != nil {
+	if p := s.Find(name); p != nil {
 		members = p.Members
-	} else if i, ok := s.models[name]; ok {
-		members = append(members, i)
 	}
 	why := "not declared"
 	for _, i := range members {

@@ -127,3 +127,27 @@ func (s *Snapshot) Pool(id string) *Pool {
 	}
 	return nil
 }
+
+// Find is the pool that a request's model means, by its ID or a model's, or that of the
+// only one that differs as lighterman.MatchModel allows; nil: none.
+func (s *Snapshot) Find(name string) *Pool {
+	if p := s.exactly(name); p != nil {
+		return p
+	}
+	model := lm.MatchModel(name, s.Models, func(m *Model) string { return m.Spec.ID })
+	pool := lm.MatchModel(name, s.Pools, func(p *Pool) string { return p.Spec.ID })
+	switch {
+	case model >= 0 && pool < 0:
+		return &s.alone[model]
+	case pool >= 0 && model < 0:
+		return &s.Pools[pool]
+	}
+	return nil
+}
+
+func (s *Snapshot) exactly(name string) *Pool {
+	if p := s.Pool(name); p != nil {
+		return p
+	}
+	return s.Alone(name)
+}

@@ -97,6 +97,7 @@ func TestEnqueue_SaysWhatIsWrong(t *testing.T) {
 		{"model no string", lm.Request{Kind: "prompt", Body: json.RawMessage(`{"model":4}`)}, lm.InvalidRequest, "want a JSON object"},
 		{"bad ID", lm.Request{ID: "a b", Body: chat().Body}, lm.InvalidRequest, "id: name"},
 		{"unknown model", lm.Request{Model: "gtp-4o", Body: chat().Body}, lm.UnknownModel, `unknown model "gtp-4o"; did you mean gpt-4o? (declared: gpt-4o, sim, small)`},
+		{"a name with :latest", lm.Request{Model: "gpt-4o:latest", Body: chat().Body}, "", ""},
 		{"unknown in body", lm.Request{Body: json.RawMessage(`{"model":"mistral-large","messages":[1]}`)}, lm.UnknownModel, `unknown model "mistral-large" (declared`},
 		{"own model wins", lm.Request{Model: "sim", Body: json.RawMessage(`{"model":"nope","messages":[1]}`)}, "", ""},
 		{"no model", chat(), "", ""},

@@ -30,7 +30,7 @@ func validate(req *lm.Request, models []string) error {
 	if model == "" || len(models) == 0 {
 		return nil
 	}
-	if _, ok := slices.BinarySearch(models, model); !ok {
+	if _, ok := slices.BinarySearch(models, model); !ok && !lm.HasModel(model, models) {
 		return &lm.Error{Kind: lm.UnknownModel, Err: unknownModel(model, models)}
 	}
 	return nil

@@ -77,7 +77,7 @@ func New(o Options) *Router {
 func (r *Router) Call(ctx context.Context, call lm.Call) (lm.Answer, error) {
 	r.fresh(ctx, &call)
 	snap := r.opts.Snapshot()
-	pool := target(snap, call.Model)
+	pool := snap.Find(call.Model)
 	if pool == nil {
 		r.missed()
 		err := lm.Errorf(lm.UnknownModel, "model %q is not declared here", clip(call.Model))
@@ -118,18 +118,6 @@ func (r *Router) missed() {
 		r.opts.Missed()
 	}
 }
-
-// target finds a pool, or that of a model alone; nil: there is neither.
-func target(snap *fleet.Snapshot, name string) *fleet.Pool {
-	if p := snap.Pool(name); p != nil {
-		return p
-	}
-	return snap.Alone(name)
-}
-
-// Alone is the pool of one that a model's own name stands for; nil when there is
-// no such model.
-func Alone(snap *fleet.Snapshot, model string) *fleet.Pool { return snap.Alone(model) }
 
 // clip keeps a name from a request short in a message.
 func clip(name string) string { return name[:min(len(name), 80)] }

@@ -94,6 +94,9 @@ func TestRouter_BoundsOfOneCall(t *testing.T) {
 		if lm.KindOf(err) != lm.UnknownModel {
 			t.Errorf("a model that nobody declares: %v", err)
 		}
+		if a, err := b.router.Call(t.Context(), newCall(func(c *lm.Call) { c.Model = "C:latest" })); err != nil || a.Model != "c" {
+			t.Errorf("a model's name with :latest: %q %v, want c", a.Model, err)
+		}
 	})
 }
 

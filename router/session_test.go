@@ -216,7 +216,7 @@ func TestSession_OfAThreadOrRunOrNothing(t *testing.T) {
 			t.Errorf("%+v: session %q, home key %q, want %q and %q", c.call, key, HomeKey(c.pool, &c.call), want, c.home)
 		}
 	}
-	if one := Alone(newTruth(pool("a b"), nil).snap, "a"); SessionOf(one, &lm.Call{Thread: "t"}) != "" {
+	if one := newTruth(pool("a b"), nil).snap.Alone("a"); SessionOf(one, &lm.Call{Thread: "t"}) != "" {
 		t.Error("a model alone has no session")
 	}
 }

@@ -82,7 +82,7 @@ func (t *trip) refresh() {
 	if snap == t.snap {
 		return
 	}
-	p := target(snap, t.pool.Spec.ID)
+	p := snap.Find(t.pool.Spec.ID)
 	if p == nil || len(p.Members) != len(t.pool.Members) {
 		return
 	}

@@ -3,7 +3,6 @@ package worker
 import (
 	"cmp"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -58,27 +57,18 @@ func (d *defaults) declared(model string) string {
 	return model
 }
 
-// small are names of the vendors' models that cost little, the best known first:
-// nobody who has named no model is to pay for a large one.
-var small = []string{"gpt-5-mini", "gpt-4.1-mini", "gpt-4o-mini", "claude-haiku", "claude-3-5-haiku", "gemini-3-flash", "gemini-2.5-flash", "text-embedding-3-small", "gemini-embedding"}
-
 // found is which of the discovered models serves a kind of request that names none:
-// a small one of a vendor's, else the first; empty: none was discovered.
+// the cheapest, as far as is known; empty: none was discovered.
 func found(snap *fleet.Snapshot, kind fleet.Capability) string {
-	first, best, rank := "", "", len(small)
+	var best *fleet.ModelSpec
 	for _, id := range snap.Discovered() {
-		if m := snap.Model(id); m == nil || !m.Spec.Capabilities.Serve(kind) {
-			continue
-		}
-		first = cmp.Or(first, id)
-		_, name, _ := strings.Cut(id, "/")
-		name = strings.TrimPrefix(name, "models/")
-		for i, prefix := range small[:rank] {
-			if strings.HasPrefix(name, prefix) {
-				best, rank = id, i
-				break
-			}
+		m := snap.Model(id)
+		if m != nil && m.Spec.Capabilities.Serve(kind) && (best == nil || cheaper(&m.Spec, best) < 0) {
+			best = &m.Spec
 		}
 	}
-	return cmp.Or(best, first)
+	if best == nil {
+		return ""
+	}
+	return best.ID
 }

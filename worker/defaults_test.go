@@ -52,6 +52,8 @@ func TestDefaults_NamedOrFoundOrDeclared(t *testing.T) {
 		{"the first declared that can", declared, nil, config.Defaults{Prompt: "nobody"}, nil, [3]string{"a", "nobody", "e"}},
 		{"a small one of those found", nil, remote, config.Defaults{}, []string{"gpt-4.1", "gpt-4o-mini", "gpt-5-mini-2026", "text-embedding-3-large", "text-embedding-3-small"},
 			[3]string{"openai/gpt-5-mini-2026", "openai/gpt-5-mini-2026", "openai/text-embedding-3-small"}},
+		{"the smallest found, and none that only embeds", nil, remote, config.Defaults{}, []string{"a-embed:0.1b", "big:70b", "mid:8b", "small:latest", "tiny:135m"},
+			[3]string{"openai/tiny:135m", "openai/tiny:135m", "openai/a-embed:0.1b"}},
 		{"the first found", nil, remote, config.Defaults{}, []string{"qwen", "zephyr"}, [3]string{"openai/qwen", "openai/qwen", ""}},
 		{"no simulation for a backend that is away", nil, remote, config.Defaults{}, nil, [3]string{}},
 	} {

@@ -39,10 +39,7 @@ func (w *Worker) last() *fleet.Snapshot {
 
 // isReal reports whether a model or pool is no simulation.
 func (w *Worker) isReal(snap *fleet.Snapshot, name string) bool {
-	pool := snap.Pool(name)
-	if pool == nil {
-		pool = snap.Alone(name)
-	}
+	pool := snap.Find(name)
 	return pool != nil && slices.ContainsFunc(pool.Members, func(at int) bool { return !simulated(w.cfg, snap.Models[at].Spec.Backend) })
 }
 

@@ -180,10 +180,7 @@ func explainCommand() *cobra.Command {
 
 // explain decides for a call as a worker would, from what is known now.
 func explain(ctx context.Context, v *view, name, key string, call lm.Call) (router.Explanation, fleet.Session, error) {
-	pool := v.snap.Pool(name)
-	if pool == nil {
-		pool = router.Alone(v.snap, name)
-	}
+	pool := v.snap.Find(name)
 	if pool == nil {
 		return router.Explanation{}, fleet.Session{}, usagef("%s: no such pool or model%s", name, nearPool(v.snap, name))
 	}
