@@ -153,7 +153,7 @@ func TestWorker_MetricsAndLogsTellAllButSecrets(t *testing.T) {
 	first.signal(syscall.SIGKILL)
 	until(t, "the second worker ends it", func() bool { return stateIs(t, store, held, lm.Completed) })
 	s.run("enqueue", canary, "--model", "sim-embed", "--wait")
-	unknown := strings.TrimSpace(s.run("enqueue", canary, "--kind", "nobodys").ok())
+	unknown := strings.TrimSpace(s.run("enqueue", canary, "--kind", "nobodys").out) // nobody handles it, which is said
 	until(t, "one is set aside", func() bool { return stateIs(t, store, unknown, lm.Retrying) })
 
 	metrics := ""
