@@ -181,11 +181,12 @@ func (s *Store) onMasters(ctx context.Context, at string, f func(context.Context
 }
 
 // mastersOf lists the masters. The client asks for them a server that it chooses by
-// chance, so that one that is frozen must not use up all the time.
+// chance, so that one that is frozen must not use up all the time. Each try lasts twice
+// as long as the one before: servers that all refuse us take seconds to say why.
 func mastersOf(ctx context.Context, cluster *redis.ClusterClient) (masters []*redis.Client, err error) {
-	for {
+	for patience := masterPatience; ; patience *= 2 {
 		found := make(chan *redis.Client, 1024)
-		limited, cancel := context.WithTimeout(ctx, masterPatience)
+		limited, cancel := context.WithTimeout(ctx, patience)
 		err = cluster.ForEachMaster(limited, func(_ context.Context, rdb *redis.Client) error { found <- rdb; return nil })
 		cancel()
 		close(found)
