@@ -102,8 +102,11 @@ func (s *Store) Clean(ctx context.Context, j Janitor) (Pass, error) {
 	r := s.newPass(j)
 	started := time.Now()
 	err := r.run(ctx)
-	if err == nil && j.Act && len(r.Drift) > 0 {
-		r.Recounted, err = r.mendCounts(ctx)
+	if err == nil && len(r.Drift) > 0 {
+		err = r.confirmDrift(ctx)
+	}
+	if err == nil && j.Act {
+		r.Recounted, err = s.recount(ctx, r.Drift)
 	}
 	r.Took, r.RedisMax = time.Since(started), r.worked
 	return r.Pass, err
@@ -118,10 +121,10 @@ func (s *Store) newPass(j Janitor) *pass {
 	return r
 }
 
-// mendCounts looks once more at the partitions that drifted, and sets right what is
-// as far off as before: operations that moved to and fro during one look may have
-// been overlooked by it.
-func (r *pass) mendCounts(ctx context.Context) (set int, err error) {
+// confirmDrift looks once more at the partitions that drifted, and keeps what is as far
+// off as before: operations that moved to and fro during one look may have been
+// overlooked by it.
+func (r *pass) confirmDrift(ctx context.Context) error {
 	first := make(map[Drift]bool)
 	again := Janitor{Share: r.j.Share, Alive: r.j.Alive}
 	for _, d := range r.Drift {
@@ -132,12 +135,12 @@ func (r *pass) mendCounts(ctx context.Context) (set int, err error) {
 	}
 	second := r.s.newPass(again)
 	if err := second.run(ctx); err != nil {
-		return 0, err
+		return err
 	}
-	same := slices.DeleteFunc(second.Drift, func(d Drift) bool {
+	r.Drift = slices.DeleteFunc(second.Drift, func(d Drift) bool {
 		return !first[Drift{Partition: d.Partition, Field: d.Field, Counted: d.Counted - d.Real}]
 	})
-	return r.s.recount(ctx, same)
+	return nil
 }
 
 func (r *pass) run(ctx context.Context) (err error) {
